@@ -1,0 +1,84 @@
+"""The apStar pixel grid of APOGEE: the only place that knows it.
+
+Wavelengths are vacuum and rest frame, in Angstrom, equally spaced in
+logarithm: log10(lambda) = 4.179 + 6e-6 i for pixels i = 0 ... 8574 (Nidever et
+al. 2015, AJ 150, 173). The three detectors ("chips") cover only part of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "CHIPS",
+    "LOG10_START",
+    "LOG10_STEP",
+    "N_CHIP_PIXELS",
+    "N_PIXELS",
+    "RESOLUTION",
+    "WAVELENGTH",
+    "in_chips",
+    "running_continuum",
+]
+
+N_PIXELS = 8575
+LOG10_START = 4.179
+LOG10_STEP = 6e-6
+RESOLUTION = 22_500.0
+WAVELENGTH: NDArray[np.float64] = np.power(10.0, LOG10_START + LOG10_STEP * np.arange(N_PIXELS))
+CHIPS: tuple[slice, slice, slice] = (slice(322, 3242), slice(3648, 6048), slice(6412, 8306))
+in_chips: NDArray[np.bool_] = np.zeros(N_PIXELS, dtype=bool)
+for _chip in CHIPS:
+    in_chips[_chip] = True
+N_CHIP_PIXELS = int(in_chips.sum())
+for _constant in (WAVELENGTH, in_chips):
+    _constant.setflags(write=False)
+
+
+def running_continuum(
+    flux: ArrayLike, half_width: int = 250, quantile: float = 0.9, step: int = 50
+) -> NDArray[np.float64]:
+    """Pseudo-continuum of spectra on the apStar grid: a running upper quantile, chip by chip.
+
+    The quantile is taken over ``2 * half_width + 1`` pixels (105 Angstrom) every
+    ``step`` pixels and joined by straight lines. In cool giants lines cover the
+    true continuum, so spectra are comparable only after the same treatment.
+
+    Args:
+        flux: ``[..., 8575]``, any unit; NaN marks pixels to leave out.
+        half_width: half of the window, in pixels.
+        quantile: between 0 and 1.
+        step: distance of the windows' centres, in pixels.
+
+    Returns:
+        Continuum ``[..., 8575]`` in the unit of ``flux``; NaN outside the chips
+        and where a chip has no valid pixel.
+
+    Raises:
+        ValueError: the last axis does not have 8575 pixels.
+    """
+    spectra = np.asarray(flux, dtype=np.float64)
+    if spectra.ndim == 0 or spectra.shape[-1] != N_PIXELS:
+        raise ValueError(f"flux must have {N_PIXELS} pixels on its last axis, got {spectra.shape}")
+    rows = spectra.reshape(-1, N_PIXELS)
+    continuum = np.full(rows.shape, np.nan)
+    for chip in CHIPS:
+        pixels = np.arange(chip.start, chip.stop)
+        centres = np.linspace(chip.start, chip.stop - 1, max(2, round(len(pixels) / step)))
+        windows = [
+            slice(max(chip.start, int(c) - half_width), min(chip.stop, int(c) + half_width + 1))
+            for c in centres
+        ]
+        for row, target in zip(rows, continuum, strict=True):
+            levels = np.array([_quantile(row[window], quantile) for window in windows])
+            valid = np.isfinite(levels)
+            if valid.any():
+                target[chip] = np.interp(pixels, centres[valid], levels[valid])
+    return continuum.reshape(spectra.shape)
+
+
+def _quantile(values: NDArray[np.float64], quantile: float) -> float:
+    """Quantile of the finite values; NaN where there is none (and no warning)."""
+    finite = values[np.isfinite(values)]
+    return float(np.quantile(finite, quantile)) if finite.size else float("nan")

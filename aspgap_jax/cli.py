@@ -1,0 +1,216 @@
+"""The command line: parses and calls; no logic lives here."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union
+
+import tyro
+
+from aspgap_jax.config import PRESETS, Config, from_json
+from aspgap_jax.errors import InputError
+
+__all__ = ["main"]
+
+Selection = Literal["giants", "table_1", "usable"]
+DEFAULTS: ContextVar[Config] = ContextVar("defaults", default=PRESETS["compact"])
+"""What the options of a command start from: a preset, or a file."""
+Settled = Annotated[Config, tyro.conf.arg(name="")]
+
+DESCRIPTION = "AspGap: stellar labels, with uncertainties, from Gaia XP spectra."
+
+PRESET_HELP = """
+Every setting below can be changed by its option. --preset NAME sets the defaults first:
+compact (two CPU cores, minutes; the default), paper (Li et al. 2023), released_code (the
+differences of the released PyTorch code). --config FILE.json takes them from a file.
+"""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The whole of AspGap on the real sample: cross-validation, figures, catalogue, report."""
+
+    out: Path = Path("aspgap-demo")
+    """Folder of the run. The same command goes on where it was interrupted."""
+    select: Selection = "giants"
+    """Which stars: the benchmark's giants, the paper's Table 1, or all that are usable."""
+    config: Settled = field(default_factory=DEFAULTS.get)
+
+    def run(self) -> None:
+        from aspgap_jax import pipeline
+
+        pipeline.cross_validate(
+            self.out, pipeline.Settings("sample", self.select, True, self.config)
+        )
+        print(pipeline.evaluate(self.out))
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train on all stars and write a bundle for `aspgap predict`."""
+
+    out: Path
+    """Folder of the run. The same command goes on where it was interrupted."""
+    data: str = "sample"
+    """The real sample, or a training store (HDF5)."""
+    select: Selection = "giants"
+    """Which stars: the benchmark's giants, the paper's Table 1, or all that are usable."""
+    config: Settled = field(default_factory=DEFAULTS.get)
+
+    def run(self) -> None:
+        from aspgap_jax import pipeline
+
+        pipeline.train(self.out, pipeline.Settings(self.data, self.select, False, self.config))
+        print(f"wrote {self.out / 'bundle'}")
+
+
+@dataclass(frozen=True)
+class Crossval:
+    """Train on folds and predict every star by those that have not seen it."""
+
+    out: Path
+    """Folder of the run. The same command goes on where it was interrupted."""
+    data: str = "sample"
+    """The real sample, or a training store (HDF5)."""
+    select: Selection = "giants"
+    """Which stars: the benchmark's giants, the paper's Table 1, or all that are usable."""
+    config: Settled = field(default_factory=DEFAULTS.get)
+
+    def run(self) -> None:
+        from aspgap_jax import pipeline
+
+        pipeline.cross_validate(
+            self.out, pipeline.Settings(self.data, self.select, True, self.config)
+        )
+        print(f"wrote {self.out / 'predictions.h5'} and {self.out / 'bundle'}")
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Labels for stars from a trained bundle."""
+
+    input: Annotated[str, tyro.conf.Positional]
+    """The real sample ("sample"), or a training store (HDF5)."""
+    bundle: Path
+    """A bundle, or the folder of a run."""
+    out: Path
+    """File to write: predictions as .h5, or the catalogue's columns as .fits."""
+    select: Selection = "usable"
+    """Which stars: all that are usable, the benchmark's giants, or the paper's Table 1."""
+
+    def run(self) -> None:
+        from aspgap_jax import pipeline
+
+        print(pipeline.predict_file(self.input, self.select, self.bundle, self.out))
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Metrics, figures, catalogue and report of a cross-validation."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional]
+    """Folder of `aspgap crossval` or `aspgap demo`."""
+
+    def run(self) -> None:
+        from aspgap_jax import pipeline
+
+        print(pipeline.evaluate(self.run_folder))
+
+
+Command = Demo | Train | Crossval | Predict | Evaluate
+COMMANDS: tuple[type[Command], ...] = (Demo, Train, Crossval, Predict, Evaluate)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    0: done. 2: the input cannot be used; one line says why. 130: interrupted; the
+    same command resumes.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        arguments, config = take_defaults(arguments)
+        parse(arguments, config).run()
+    except InputError as error:
+        print(f"aspgap: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("aspgap: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except OSError as error:
+        print(f"aspgap: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def take_defaults(arguments: list[str]) -> tuple[list[str], Config]:
+    """Take ``--preset NAME`` and ``--config FILE`` out of the arguments.
+
+    They decide the defaults that every other option changes, so they come first.
+    """
+    rest: list[str] = []
+    config = PRESETS["compact"]
+    options = iter(arguments)
+    for option in options:
+        name, equals, value = option.partition("=")
+        if name not in ("--preset", "--config"):
+            rest.append(option)
+            continue
+        if not equals:
+            value = next(options, "")
+        if name == "--preset":
+            if value not in PRESETS:
+                raise InputError(f"--preset {value}: no such preset; one of {', '.join(PRESETS)}")
+            config = PRESETS[value]
+        else:
+            try:
+                text = Path(value).read_text(encoding="utf-8")
+            except OSError as error:
+                raise InputError(f"--config {value}: {error.strerror or error}") from None
+            config = from_json(text, source=value)
+    return rest, config
+
+
+def parse(arguments: list[str], config: Config) -> Command:
+    """The command that the arguments ask for.
+
+    Raises:
+        InputError: an unknown command, option or field, or a value of another type.
+    """
+    commands: Any = Union[tuple(subcommand(command) for command in COMMANDS)]  # noqa: UP007
+    errors = io.StringIO()
+    token = DEFAULTS.set(config)
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(commands, args=arguments, prog="aspgap", description=DESCRIPTION)
+    except SystemExit as exit_:
+        if not exit_.code:
+            raise
+        raise InputError(one_line(errors.getvalue())) from None
+    finally:
+        DEFAULTS.reset(token)
+
+
+def subcommand(command: type[Command]) -> Any:
+    """A command as tyro takes it: named and described."""
+    description = command.__doc__ or ""
+    if "config" in (field.name for field in fields(command)):
+        description = f"{description}\n{PRESET_HELP}"
+    name = command.__name__.lower()
+    return Annotated[command, tyro.conf.subcommand(name, description=description)]
+
+
+def one_line(message: str) -> str:
+    """The first paragraph of a boxed, wrapped message, as one line."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", message)
+    box = re.split(r"─{10,}", re.sub(r"^[╭╰].*$", "", plain, flags=re.MULTILINE))[0]
+    line = " ".join(box.replace("│", " ").split())
+    line = re.sub(r"Error parsing \S*config\.", "", line)
+    return f"{line} (see aspgap --help)"

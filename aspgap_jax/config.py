@@ -1,0 +1,315 @@
+"""Every setting, in frozen dataclasses that check themselves.
+
+A config is hashable, so it can be a static argument of ``jax.jit``. Presets:
+
+- ``compact``: small blocks that train on two CPU cores in minutes.
+- ``paper``: the sizes and settings of Li et al. 2023.
+- ``released_code``: as ``paper``, with the differences of the released PyTorch
+  code switched on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from aspgap_jax.errors import InputError
+
+__all__ = [
+    "PRESETS",
+    "Config",
+    "CrossValidation",
+    "Data",
+    "Loss",
+    "Model",
+    "Optim",
+    "Pretrain",
+    "Train",
+    "from_json",
+    "to_json",
+]
+
+
+def _require(ok: bool, message: str) -> None:
+    if not ok:
+        raise InputError(message)
+
+
+def _positive(settings: object, *fields: str) -> None:
+    for name in fields:
+        value = getattr(settings, name)
+        _require(value > 0, f"{name} must be > 0, got {value}")
+
+
+def _not_negative(settings: object, *fields: str) -> None:
+    for name in fields:
+        value = getattr(settings, name)
+        _require(value >= 0, f"{name} must be >= 0, got {value}")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Widths of the four blocks. Inputs and outputs are sized by the data and
+    the label table."""
+
+    encoder: tuple[int, ...] = (256, 256)
+    """Hidden layers of the XP encoder."""
+    latent: int = 256
+    """Latents that the encoder hands to the XP decoder and the hallucinator."""
+    hallucinator: tuple[int, ...] = (64, 32)
+    """Hidden layers of the hallucinator."""
+    xp_decoder: tuple[int, ...] = (128,)
+    """Hidden layers of the XP decoder."""
+    apogee_decoder: tuple[int, ...] = (32, 64)
+    """Hidden layers of the APOGEE decoder."""
+    dropout: float = 0.05
+    """Probability that a hidden unit is dropped in training."""
+
+    def __post_init__(self) -> None:
+        for name in ("encoder", "hallucinator", "xp_decoder", "apogee_decoder"):
+            widths = getattr(self, name)
+            _require(all(w > 0 for w in widths), f"{name} needs widths > 0, got {widths}")
+        _positive(self, "latent")
+        _require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The objective, eq. 2-4."""
+
+    alpha_xp: float = 0.6
+    """Weight of the XP decoder's residuals (alpha_1)."""
+    alpha_apogee: float = 0.4
+    """Weight of the hallucinator's residuals (alpha_2)."""
+    l1: float = 0.0
+    """Lambda_1, the factor of the sum of absolute parameters."""
+    kl: float = 0.0
+    """Lambda_2, the factor of the Kullback-Leibler term. The paper states no value."""
+    variance_floor: float = 1e-6
+    """Floor epsilon of the variance s^2, in scaled label units (eq. 2)."""
+    apogee_branch: Literal["nll", "mse"] = "nll"
+    """The hallucinator's residuals over s^2 (eq. 3), or plain squares (released code)."""
+    std_as_variance: bool = False
+    """Put sqrt(sigma^2 + s_model^2) where the variance belongs (released code)."""
+    kl_over_n: bool = True
+    """Divide the KL term by the number of training stars (eq. 3); not so in the
+    released code."""
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "alpha_xp", "alpha_apogee", "l1", "kl")
+        _require(self.alpha_xp > 0, "alpha_xp must be > 0: predictions come from the XP decoder")
+        _positive(self, "variance_floor")
+
+
+@dataclass(frozen=True)
+class Optim:
+    """Adam and what surrounds it."""
+
+    learning_rate: float = 1e-3
+    """Initial learning rate."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Keep the learning rate, or anneal it to zero over the epochs."""
+    weight_decay: float = 0.0
+    """L2 penalty added to the gradient, as PyTorch's Adam does (released code: 1e-5)."""
+    clip_norm: float | None = None
+    """Clip the gradient's global norm, before the update."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "learning_rate")
+        _not_negative(self, "weight_decay")
+        _require(
+            self.clip_norm is None or self.clip_norm > 0,
+            f"clip_norm must be > 0 or None, got {self.clip_norm}",
+        )
+
+
+@dataclass(frozen=True)
+class Data:
+    """Preprocessing (section 2.3) and the training rows of a fold (section 2.2)."""
+
+    magnitude_exponent: float = 0.5
+    """x / 10^(exponent (15 - G)): 0.5 as printed, 0.4 as in the released code."""
+    balance: bool = False
+    """Resample the training rows evenly in ([M/H], [alpha/M]), with replacement."""
+    draws_per_bin: int = 1000
+    """Stars drawn from every bin that has any, when ``balance`` is on."""
+    validation_fraction: float = 0.1
+    """Share of a fold's training stars held out for early stopping."""
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "magnitude_exponent")
+        _positive(self, "draws_per_bin")
+        share = self.validation_fraction
+        _require(0 < share < 1, f"validation_fraction must be in (0, 1), got {share}")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Joint training of encoder, hallucinator and XP decoder."""
+
+    epochs: int = 100
+    """Passes over the training rows, at most."""
+    batch_size: int = 512
+    """Stars a step."""
+    patience: int = 30
+    """Stop after so many epochs without a lower validation loss."""
+    noise: float = 0.0
+    """Add Gaussian noise of so many times the spectrum's own errors in training."""
+    seed: int = 0
+    """Seed of everything random: parameters, batches, dropout, noise."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "epochs", "batch_size", "patience")
+        _not_negative(self, "noise", "seed")
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Pre-training of the APOGEE decoder, which is frozen afterwards."""
+
+    n_spectra: int = 1024
+    """Emulated spectra a fold, at labels of its training stars."""
+    label_jitter: float = 0.1
+    """Gaussian scatter of those labels, as a share of each label's range, so that
+    labels that go together in stars come apart."""
+    snr: float = 100.0
+    """Signal-to-noise ratio a pixel of the noise added in training."""
+    epochs: int = 100
+    """Passes over the spectra."""
+    batch_size: int = 128
+    """Spectra a step."""
+    learning_rate: float = 1e-3
+    """Initial learning rate of Adam, annealed to zero."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "n_spectra", "snr", "epochs", "batch_size", "learning_rate")
+        _not_negative(self, "label_jitter")
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """How often, and on which stars, the model is trained."""
+
+    folds: int = 2
+    """Disjoint sets of stars; each is predicted by the model of the others."""
+    repeats: int = 1
+    """New splits into folds."""
+    seeds: int = 1
+    """Trainings of each fold from other parameters; predictions are averaged."""
+
+    def __post_init__(self) -> None:
+        _require(self.folds >= 2, f"folds must be >= 2, got {self.folds}")
+        _positive(self, "repeats", "seeds")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a run."""
+
+    model: Model = field(default_factory=Model)
+    loss: Loss = field(default_factory=Loss)
+    optim: Optim = field(default_factory=Optim)
+    data: Data = field(default_factory=Data)
+    train: Train = field(default_factory=Train)
+    pretrain: Pretrain = field(default_factory=Pretrain)
+    cv: CrossValidation = field(default_factory=CrossValidation)
+
+
+PAPER_MODEL = Model(
+    encoder=(256, 512, 1024),
+    latent=1024,
+    hallucinator=(1024, 2048, 4096),
+    xp_decoder=(1024, 512, 256, 128),
+    apogee_decoder=(1024, 512, 256, 128),
+    dropout=0.2,
+)
+
+PAPER = Config(
+    model=PAPER_MODEL,
+    data=Data(balance=True),
+    train=Train(epochs=1000, batch_size=2**14, patience=50),
+    pretrain=Pretrain(batch_size=2**11),
+)
+
+COMPACT = Config(
+    optim=Optim(schedule="cosine", clip_norm=1.0),
+    data=Data(magnitude_exponent=0.4),
+    train=Train(epochs=100, batch_size=256, patience=30),
+)
+
+PRESETS: dict[str, Config] = {
+    "compact": COMPACT,
+    "paper": PAPER,
+    "released_code": dataclasses.replace(
+        PAPER,
+        loss=Loss(
+            kl=0.2,
+            kl_over_n=False,
+            variance_floor=1e-4,
+            apogee_branch="mse",
+            std_as_variance=True,
+        ),
+        optim=Optim(weight_decay=1e-5),
+        data=Data(magnitude_exponent=0.4, balance=False),
+        train=dataclasses.replace(PAPER.train, patience=1000),
+        pretrain=dataclasses.replace(PAPER.pretrain, learning_rate=1e-5),
+        cv=CrossValidation(folds=5),
+    ),
+}
+
+
+def to_json(config: Config) -> str:
+    """A config as indented JSON; :func:`from_json` gives it back."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(text: str, *, source: str = "config") -> Config:
+    """Read a config.
+
+    Args:
+        text: JSON as :func:`to_json` writes it; fields left out keep their default.
+        source: how errors call the text, usually its path.
+
+    Raises:
+        InputError: no JSON object, an unknown field, or a value of another type.
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{source}: no valid JSON ({error})") from error
+    return _build(Config, values, source)
+
+
+def _build(cls: type, values: Any, where: str) -> Any:
+    _require(isinstance(values, dict), f"{where}: expected an object, got {values!r}")
+    types = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(types))
+    _require(not unknown, f"{where}: unknown field {', '.join(unknown)}; known: {', '.join(types)}")
+    built = {name: _value(types[name], v, f"{where}.{name}") for name, v in values.items()}
+    try:
+        return cls(**built)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _value(wanted: Any, value: Any, where: str) -> Any:
+    """``value`` as the annotation ``wanted``, which is one of those used above."""
+    if dataclasses.is_dataclass(wanted):
+        return _build(typing.cast(type, wanted), value, where)
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is Literal:
+        _require(value in arguments, f"{where}: {value!r} is not one of {', '.join(arguments)}")
+        return value
+    if origin is tuple:
+        _require(isinstance(value, list), f"{where}: expected a list, got {value!r}")
+        return tuple(_value(arguments[0], item, where) for item in value)
+    if type(None) in arguments:
+        return None if value is None else _value(arguments[0], value, where)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    # bool is an int to isinstance, and must not pass for one.
+    _require(type(value) is wanted, f"{where}: expected {wanted.__name__}, got {json.dumps(value)}")
+    return value

@@ -1,0 +1,131 @@
+"""The label table: one row a stellar label, and the only source of their order.
+
+Every array with a ``label`` axis follows :data:`LABELS`. To infer another
+label, add a row here: sizes, scalers, losses, tables and figures follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["LABELS", "Label", "Outlier", "index", "names"]
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """When a residual counts as an outlier (paper eq. 5 and section 4.1).
+
+    Attributes:
+        bound: the largest residual that is not an outlier.
+        relative: whether ``bound`` is a fraction of the true value instead of
+            a value in the label's unit.
+    """
+
+    bound: float
+    relative: bool = False
+
+
+@dataclass(frozen=True)
+class Label:
+    """One stellar label.
+
+    Attributes:
+        name: key in files and tables, ``teff``.
+        symbol: how figures write it (matplotlib mathtext).
+        unit: physical unit, ``K`` or ``dex``.
+        outlier: bound of eq. 5.
+        catalogue: column of the paper's Table 2; its error is ``e_`` + column.
+        description: the words of Table 2.
+        sample: column of the real sample; its error is column + ``_err``.
+        apogee: column of APOGEE's allStar; its error is column + ``_ERR``.
+        limits: the range that Table 1 (conditions 1-4) trusts, in ``unit``.
+        max_error: the largest APOGEE error that Table 1 (6-9) accepts.
+        decimals: digits after the point in printed tables.
+    """
+
+    name: str
+    symbol: str
+    unit: str
+    outlier: Outlier
+    catalogue: str
+    description: str
+    sample: str
+    apogee: str
+    limits: tuple[float, float]
+    max_error: float
+    decimals: int
+
+    @property
+    def axis(self) -> str:
+        """Symbol with unit, as figures print it."""
+        return f"{self.symbol} [{self.unit}]"
+
+
+LABELS: tuple[Label, ...] = (
+    Label(
+        name="teff",
+        symbol=r"$T_{\rm eff}$",
+        unit="K",
+        outlier=Outlier(0.15, relative=True),
+        catalogue="teff_xp",
+        description="Effective temperature",
+        sample="teff",
+        apogee="TEFF",
+        limits=(3000.0, 7000.0),
+        max_error=50.0,
+        decimals=1,
+    ),
+    Label(
+        name="logg",
+        symbol=r"$\log g$",
+        unit="dex",
+        outlier=Outlier(0.15, relative=True),
+        catalogue="logg_xp",
+        description="Surface gravity",
+        sample="logg",
+        apogee="LOGG",
+        limits=(0.0, 5.5),
+        max_error=0.05,
+        decimals=3,
+    ),
+    # The sample carries [Fe/H], which stands in for [M/H] there.
+    Label(
+        name="m_h",
+        symbol=r"[M/H]",
+        unit="dex",
+        outlier=Outlier(0.15),
+        catalogue="moh_xp",
+        description="Metallicity",
+        sample="fe_h",
+        apogee="M_H",
+        limits=(-2.5, 0.6),
+        max_error=0.02,
+        decimals=3,
+    ),
+    Label(
+        name="alpha_m",
+        symbol=r"[$\alpha$/M]",
+        unit="dex",
+        outlier=Outlier(0.05),
+        catalogue="aom_xp",
+        description="Alpha-element abundance",
+        sample="alpha_m",
+        apogee="ALPHA_M",
+        limits=(-0.1, 0.6),
+        max_error=0.02,
+        decimals=3,
+    ),
+)
+
+
+def names() -> tuple[str, ...]:
+    """Names of all labels, in column order."""
+    return tuple(label.name for label in LABELS)
+
+
+def index(name: str) -> int:
+    """Column of the label ``name``. Raises ``KeyError`` naming the known ones."""
+    try:
+        return names().index(name)
+    except ValueError:
+        raise KeyError(f"no label {name!r}; the label table has {', '.join(names())}") from None

@@ -1,0 +1,156 @@
+"""The objective of eq. 2-4, a pure function a term.
+
+All terms are in scaled label units. ``weight`` is 0 for padding and 1 for a
+star. Sums over stars are means over the weighted batch; where an ``axis_name``
+is given they are pooled over its devices, so that the result is that of the
+whole batch. The KL term is a function of batch moments: the moments are pooled,
+never the losses.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from aspgap_jax.config import Loss
+from aspgap_jax.model import Outputs, Params
+from aspgap_jax.typing import Array, Float, Labels, PerLabel, PerStar, Scalar
+
+__all__ = [
+    "LossTerms",
+    "apogee_branch",
+    "kl_to_standard_normal",
+    "l1_norm",
+    "log_variance",
+    "loss_terms",
+    "pooled_mean",
+    "pooled_moments",
+    "total",
+    "xp_nll",
+]
+
+
+class LossTerms(NamedTuple):
+    """The terms of eq. 3, each already divided by N, before Lambda_1 and Lambda_2.
+
+    Attributes:
+        nll: alpha_1/2 r^2/s^2 + 1/2 ln s^2 of the XP decoder, summed over labels.
+        branch: alpha_2/2 r^2/s^2 of the hallucinator and the APOGEE decoder.
+        l1: sum of the absolute trainable parameters.
+        kl: divergence of the normalised residuals from N(0, 1), summed over labels.
+    """
+
+    nll: Scalar
+    branch: Scalar
+    l1: Scalar
+    kl: Scalar
+
+
+def pooled_mean(
+    x: Float[Array, "star *column"], weight: PerStar, axis_name: str | None = None
+) -> Float[Array, "*column"]:
+    """Weighted mean over the stars of all devices."""
+    weight_sum = weight.sum()
+    x_sum = jnp.tensordot(weight, x, axes=1)
+    if axis_name is not None:
+        weight_sum, x_sum = lax.psum((weight_sum, x_sum), axis_name)
+    return x_sum / weight_sum
+
+
+def pooled_moments(
+    chi: Labels, weight: PerStar, axis_name: str | None = None
+) -> tuple[PerLabel, PerLabel]:
+    """Mean and variance of ``chi`` a label, over the stars of all devices."""
+    mean = pooled_mean(chi, weight, axis_name)
+    return mean, pooled_mean(jnp.square(chi - mean[None, :]), weight, axis_name)
+
+
+def log_variance(log_sigma: Labels, label_error: Labels, cfg: Loss) -> Labels:
+    """ln s_i^2 of s_i^2 = max(epsilon, sigma_i^2 + s_model^2), eq. 2.
+
+    In logarithms, so that no log_sigma overflows on an outlying spectrum. With
+    ``std_as_variance`` the square root stands in the place of sigma_i^2 +
+    s_model^2, which is what the released code hands to its Gaussian likelihood.
+    """
+    log_total = jnp.logaddexp(2.0 * jnp.log(label_error), 2.0 * log_sigma)
+    if cfg.std_as_variance:
+        log_total = 0.5 * log_total
+    return jnp.maximum(jnp.log(cfg.variance_floor), log_total)
+
+
+def xp_nll(residual: Labels, log_var: Labels, alpha: Scalar | float) -> PerStar:
+    """First branch of eq. 3 with its ln s: sum over labels, ``[star]``."""
+    squares = jnp.square(residual) * jnp.exp(-log_var)
+    return (0.5 * alpha * squares + 0.5 * log_var).sum(axis=-1)
+
+
+def apogee_branch(residual: Labels, log_var: Labels, alpha: Scalar | float, cfg: Loss) -> PerStar:
+    """Second branch of eq. 3 over the same s: sum over labels, ``[star]``.
+
+    ``apogee_branch="mse"`` leaves s out, as the released code does.
+    """
+    squares = jnp.square(residual)
+    if cfg.apogee_branch == "nll":
+        squares = squares * jnp.exp(-log_var)
+    return (0.5 * alpha * squares).sum(axis=-1)
+
+
+def l1_norm(params: Any) -> Scalar:
+    """Sum of the absolute values of a parameter pytree.
+
+    Its gradient is sign(theta), 0 at 0: that of ``jnp.abs`` is 1 there, which would
+    push a parameter away from the zero that the penalty is to keep it at.
+    """
+    return sum(
+        ((leaf * jnp.sign(leaf)).sum() for leaf in jax.tree.leaves(params)), start=jnp.zeros(())
+    )
+
+
+def kl_to_standard_normal(mean: PerLabel, variance: PerLabel) -> PerLabel:
+    """D_KL(N(mean, variance) || N(0, 1)) a label, eq. 4."""
+    return 0.5 * (variance + jnp.square(mean) - 1.0 - jnp.log(variance))
+
+
+def loss_terms(
+    outputs: Outputs,
+    labels: Labels,
+    label_error: Labels,
+    weight: PerStar,
+    params: Params,
+    n_stars: Scalar,
+    cfg: Loss,
+    axis_name: str | None = None,
+) -> LossTerms:
+    """All terms of eq. 3 for a batch.
+
+    Args:
+        outputs: of :func:`aspgap_jax.model.apply`.
+        labels: APOGEE's, scaled ``[star, label]``.
+        label_error: their standard deviations, scaled ``[star, label]``.
+        weight: 1 for a star, 0 for padding.
+        params: the trainable blocks alone.
+        n_stars: N, the size of the training set. Lambda_1 and Lambda_2 are over
+            it, so that the objective does not depend on the batch size.
+        cfg: weights and options.
+        axis_name: the device axis to pool over, or ``None``.
+    """
+    log_var = log_variance(outputs.log_sigma, label_error, cfg)
+    residual = labels - outputs.mean
+    nll = xp_nll(residual, log_var, cfg.alpha_xp)
+    branch = apogee_branch(labels - outputs.apogee_mean, log_var, cfg.alpha_apogee, cfg)
+    moments = pooled_moments(residual * jnp.exp(-0.5 * log_var), weight, axis_name)
+    kl = kl_to_standard_normal(*moments).sum()
+    return LossTerms(
+        nll=pooled_mean(nll, weight, axis_name),
+        branch=pooled_mean(branch, weight, axis_name),
+        l1=l1_norm(params) / n_stars,
+        kl=kl / n_stars if cfg.kl_over_n else kl,
+    )
+
+
+def total(terms: LossTerms, cfg: Loss) -> Scalar:
+    """Eq. 3."""
+    return terms.nll + terms.branch + cfg.l1 * terms.l1 + cfg.kl * terms.kl

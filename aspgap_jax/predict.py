@@ -1,0 +1,112 @@
+"""Prediction: encoder and XP decoder alone, dropout off, physical units."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from aspgap_jax import model
+from aspgap_jax.config import Config
+from aspgap_jax.model import Params, Variables
+from aspgap_jax.scaling import REFERENCE_MAGNITUDE, Scalers
+from aspgap_jax.typing import XP, Array, Float, PerStar
+
+__all__ = ["Bundle", "Estimate", "combine", "predict", "predict_in_batches"]
+
+
+class Bundle(NamedTuple):
+    """What prediction needs, of every trained member ``[member, ...]``.
+
+    Attributes:
+        params: encoder, hallucinator and XP decoder.
+        decoder: the frozen APOGEE decoder of the second branch.
+        scalers: of spectra and labels.
+    """
+
+    params: Params
+    decoder: Variables
+    scalers: Scalers
+
+
+class Estimate(NamedTuple):
+    """Labels in physical units and their standard deviations s_model.
+
+    Device arrays out of :func:`predict`, host arrays out of the others.
+    """
+
+    mean: Float[Array | np.ndarray, "*member star label"]
+    sigma: Float[Array | np.ndarray, "*member star label"]
+
+
+@partial(jax.jit, static_argnames="cfg")
+def predict(bundle: Bundle, xp: XP, g_mag: PerStar, cfg: Config) -> Estimate:
+    """Labels of every member for physical spectra.
+
+    Args:
+        bundle: of ``aspgap train`` or ``aspgap crossval``.
+        xp: spectra as Gaia delivers them ``[star, xp]``.
+        g_mag: Gaia G, mag.
+        cfg: of the bundle.
+
+    Returns:
+        ``[member, star, label]``, in the units of the label table.
+    """
+    factor = 10.0 ** (cfg.data.magnitude_exponent * (REFERENCE_MAGNITUDE - g_mag))
+    normalised = xp / factor[:, None]
+
+    def member(params: Params, scalers: Scalers) -> Estimate:
+        latents = model.encode(cfg.model, params, scalers.xp.transform(normalised))
+        mean, log_sigma = model.decode_xp(cfg.model, params, latents)
+        return Estimate(
+            scalers.labels.inverse(mean), scalers.labels.inverse_error(jnp.exp(log_sigma))
+        )
+
+    return jax.vmap(member)(bundle.params, bundle.scalers)
+
+
+def predict_in_batches(
+    bundle: Bundle, xp: np.ndarray, g_mag: np.ndarray, cfg: Config, *, batch_size: int = 4096
+) -> Estimate:
+    """:func:`predict` for any number of stars, in one compiled shape (host arrays)."""
+    n_stars = len(xp)
+    means, sigmas = [], []
+    for start in tqdm(
+        range(0, n_stars, batch_size), desc="predict", unit="batch", disable=None, leave=False
+    ):
+        rows = np.arange(start, start + batch_size).clip(max=n_stars - 1)
+        estimate = predict(
+            bundle,
+            jnp.asarray(xp[rows], jnp.float32),
+            jnp.asarray(g_mag[rows], jnp.float32),
+            cfg,
+        )
+        means.append(np.asarray(estimate.mean))
+        sigmas.append(np.asarray(estimate.sigma))
+    return Estimate(
+        np.concatenate(means, axis=1)[:, :n_stars], np.concatenate(sigmas, axis=1)[:, :n_stars]
+    )
+
+
+def combine(estimate: Estimate, use: np.ndarray) -> Estimate:
+    """One estimate a star from the members that may speak of it.
+
+    Means are averaged; the variance is the mean of the variances plus the
+    variance of the means (the law of total variance).
+
+    Args:
+        estimate: ``[member, star, label]``.
+        use: whether a member counts for a star ``[member, star]``; at least one must.
+
+    Returns:
+        float32 ``[star, label]``.
+    """
+    weight = use[:, :, None] / use.sum(axis=0)[None, :, None]
+    means, sigmas = np.asarray(estimate.mean, np.float64), np.asarray(estimate.sigma, np.float64)
+    mean = (weight * means).sum(axis=0)
+    variance = (weight * (sigmas**2 + (means - mean[None]) ** 2)).sum(axis=0)
+    return Estimate(mean.astype(np.float32), np.sqrt(variance).astype(np.float32))

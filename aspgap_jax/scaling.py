@@ -1,0 +1,115 @@
+"""Preprocessing (paper section 2.3): magnitude normalisation and robust scaling."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aspgap_jax.errors import InputError
+from aspgap_jax.typing import Array, Float
+
+__all__ = ["RobustScaler", "Scalers", "fit_scaler", "magnitude_factor", "stack"]
+
+SPECTRUM_RANGE = (25.0, 75.0)
+"""Percentiles whose distance scales a spectrum's columns (eq. 1)."""
+LABEL_RANGE = (2.5, 97.5)
+"""Percentiles whose distance scales a label (section 2.3)."""
+REFERENCE_MAGNITUDE = 15.0
+
+
+def magnitude_factor(g_mag: np.ndarray, exponent: float) -> np.ndarray:
+    """The normalisation value 10^(exponent (15 - G)) that divides a spectrum.
+
+    Args:
+        g_mag: Gaia G ``[star]``, mag.
+        exponent: 0.5 as the paper prints it; 0.4 is the physical factor between
+            magnitude and flux, and what the released code used.
+
+    Returns:
+        float64 ``[star]``.
+    """
+    return 10.0 ** (exponent * (REFERENCE_MAGNITUDE - np.asarray(g_mag, np.float64)))
+
+
+class RobustScaler(NamedTuple):
+    """x -> (x - centre) / scale, column by column (eq. 1).
+
+    Attributes:
+        centre: medians ``[column]``, in the unit of the data.
+        scale: percentile ranges ``[column]``, in the unit of the data, > 0.
+    """
+
+    centre: Float[Array, " column"]
+    scale: Float[Array, " column"]
+
+    def transform(self, x: Float[Array, "row column"]) -> Float[Array, "row column"]:
+        """Physical to scaled."""
+        return (x - self.centre[None, :]) / self.scale[None, :]
+
+    def inverse(self, x: Float[Array, "row column"]) -> Float[Array, "row column"]:
+        """Scaled to physical."""
+        return x * self.scale[None, :] + self.centre[None, :]
+
+    def transform_error(self, error: Float[Array, "row column"]) -> Float[Array, "row column"]:
+        """A standard deviation has no centre: physical to scaled."""
+        return error / self.scale[None, :]
+
+    def inverse_error(self, error: Float[Array, "row column"]) -> Float[Array, "row column"]:
+        """A standard deviation, scaled to physical."""
+        return error * self.scale[None, :]
+
+
+class Scalers(NamedTuple):
+    """What one training fold fitted: how its spectra and labels are scaled."""
+
+    xp: RobustScaler
+    labels: RobustScaler
+
+
+def fit_scaler(
+    x: np.ndarray, percentiles: tuple[float, float], *, names: tuple[str, ...] | None = None
+) -> RobustScaler:
+    """Medians and percentile ranges of the columns of ``x`` ``[row, column]``.
+
+    Args:
+        x: the training rows alone, in physical units.
+        percentiles: :data:`SPECTRUM_RANGE` or :data:`LABEL_RANGE`.
+        names: what errors call the columns; their numbers by default.
+
+    Raises:
+        InputError: no rows, a value that is not finite, or a column whose range
+            is zero; the columns are named.
+    """
+    if len(x) == 0:
+        raise InputError("no rows to fit a scaler to: pass at least two stars")
+
+    def named(bad: np.ndarray) -> str:
+        columns = np.flatnonzero(bad)
+        shown = ", ".join(names[c] if names else str(c) for c in columns[:5])
+        return f"column{'s' if len(columns) > 1 else ''} {shown}" + (
+            f" and {len(columns) - 5} more" if len(columns) > 5 else ""
+        )
+
+    finite = np.isfinite(x).all(axis=0)
+    if not finite.all():
+        raise InputError(f"{named(~finite)} of the training set not finite: drop those stars")
+    low, centre, high = np.percentile(
+        np.asarray(x, np.float64), [percentiles[0], 50.0, percentiles[1]], axis=0
+    )
+    constant = high - low <= 0
+    if constant.any():
+        raise InputError(
+            f"{named(constant)} of the training set with zero percentile range: "
+            f"mask them or pass more stars (got {len(x)})"
+        )
+    return RobustScaler(
+        centre=jnp.asarray(centre, jnp.float32), scale=jnp.asarray(high - low, jnp.float32)
+    )
+
+
+def stack(scalers: list[Scalers]) -> Scalers:
+    """One pytree with a leading ``member`` axis from many."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *scalers)

@@ -1,0 +1,232 @@
+"""The training set in memory, and its HDF5 file: the training store.
+
+Layout of the store (format version 1)::
+
+    /source_id     int64   (star)         Gaia source id
+    /xp            float32 (star, xp)     spectrum in physical units
+    /xp_error      float32 (star, xp)     its 1-sigma errors
+    /g_mag         float32 (star)         Gaia G [mag]
+    /labels        float32 (star, label)  in physical units
+    /label_error   float32 (star, label)  1-sigma errors
+    /columns/NAME  any     (star)         further per-star columns
+    /spectra       float32 (star, pixel)  APOGEE spectrum over its continuum;
+                                          NaN in bad pixels, and for stars without
+    /spectra_error float32 (star, pixel)  its 1-sigma error; NaN in the same pixels
+    attributes: format, format_version, representation, label_names, wavelength
+    (sampled only, nm), provenance and cuts (JSON)
+
+Each dataset carries its unit in the attribute ``unit``, if it has one. The two
+datasets of APOGEE spectra are there or not, together; their attributes state the
+grid (``log10_start``, ``log10_step``: log10 of the vacuum wavelength in Angstrom)
+and where the spectra are from (``record``, JSON).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import h5py
+import numpy as np
+
+from aspgap_jax import labels
+from aspgap_jax.apstar import LOG10_START, LOG10_STEP, N_PIXELS
+from aspgap_jax.atomic import replace_file
+from aspgap_jax.errors import InputError
+from aspgap_jax.stars import Cut, TrainingSet
+
+__all__ = [
+    "Cut",
+    "SpectraSource",
+    "TrainingSet",
+    "open_store",
+    "read_columns",
+    "read_spectra",
+    "read_training_store",
+    "write_columns",
+    "write_training_store",
+]
+
+FORMAT = "aspgap training store"
+FORMAT_VERSION = 1
+XP_UNITS = {"continuous": "e-/s", "sampled": "W m-2 nm-1"}
+# APOGEE spectra a chunk of HDF5: 16 x 8575 float32 is 550 kB, which its cache holds.
+SPECTRA_ROWS = 16
+# Attributes above 64 kB, such as the provenance of 3,386 bulk files, need HDF5 1.8.
+LIBVER = ("v108", "latest")
+
+
+@runtime_checkable
+class SpectraSource(Protocol):
+    """APOGEE spectra too many to hold in memory, in the order of the stars."""
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Fluxes over the continuum and their errors, float32 ``[block, pixel]``."""
+
+    def record(self) -> Mapping[str, Any]:
+        """Where they are from, for JSON; asked for after the last block."""
+
+
+def write_training_store(
+    path: Path,
+    stars: TrainingSet,
+    *,
+    units: Mapping[str, str] | None = None,
+    spectra: SpectraSource | None = None,
+) -> None:
+    """Write a training store, atomically.
+
+    Args:
+        path: the HDF5 file.
+        stars: what goes into it.
+        units: units of ``stars.columns``, as far as they have one.
+        spectra: APOGEE spectra of the same stars.
+
+    Raises:
+        ValueError: ``spectra`` has another number of stars.
+    """
+    own = {
+        "source_id": "",
+        "xp": XP_UNITS[stars.representation],
+        "xp_error": XP_UNITS[stars.representation],
+        "g_mag": "mag",
+        "labels": ", ".join(label.unit for label in labels.LABELS),
+        "label_error": ", ".join(label.unit for label in labels.LABELS),
+    }
+    with replace_file(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["representation"] = stars.representation
+        file.attrs["label_names"] = list(labels.names())
+        file.attrs["cuts"] = json.dumps(stars.cuts)
+        file.attrs["provenance"] = json.dumps(dict(stars.provenance))
+        if stars.wavelength is not None:
+            file.attrs["wavelength"] = stars.wavelength
+        for name, unit in own.items():
+            file[name] = getattr(stars, name)
+            file[name].attrs["unit"] = unit
+        write_columns(file, stars.columns, units)
+        if spectra is not None:
+            _write_spectra(file, spectra, len(stars))
+
+
+def _write_spectra(file: h5py.File, spectra: SpectraSource, stars: int) -> None:
+    datasets = [
+        file.create_dataset(
+            name,
+            (stars, N_PIXELS),
+            np.float32,
+            chunks=(min(stars, SPECTRA_ROWS), N_PIXELS),
+        )
+        for name in ("spectra", "spectra_error")
+    ]
+    row = 0
+    for block in spectra.blocks():
+        for dataset, values in zip(datasets, block, strict=True):
+            dataset[row : row + len(values)] = values
+        row += len(block[0])
+    if row != stars:
+        raise ValueError(f"{row} APOGEE spectra for {stars} stars")
+    for dataset in datasets:
+        dataset.attrs["unit"] = ""
+        dataset.attrs["log10_start"] = LOG10_START
+        dataset.attrs["log10_step"] = LOG10_STEP
+        dataset.attrs["record"] = json.dumps(dict(spectra.record()))
+
+
+def read_training_store(path: Path) -> TrainingSet:
+    """Read a training store.
+
+    Raises:
+        InputError: see :func:`open_store`.
+    """
+    with open_store(path, FORMAT, FORMAT_VERSION, cure="`aspgap prepare`") as file:
+        wavelength = file.attrs.get("wavelength")
+        return TrainingSet(
+            **{
+                name: file[name][()]
+                for name in ("source_id", "xp", "xp_error", "g_mag", "labels", "label_error")
+            },
+            representation=str(file.attrs["representation"]),
+            wavelength=None if wavelength is None else np.asarray(wavelength),
+            columns=read_columns(file),
+            cuts=tuple(Cut(*cut) for cut in json.loads(file.attrs["cuts"])),
+            provenance=json.loads(file.attrs["provenance"]),
+        )
+
+
+@contextmanager
+def open_store(path: Path, kind: str, version: int, *, cure: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file of this package for reading.
+
+    Args:
+        path: the file.
+        kind: what its attribute ``format`` must say.
+        version: what its attribute ``format_version`` must say.
+        cure: the command that writes such a file, for the message.
+
+    Raises:
+        InputError: the file is absent or not HDF5, is of another kind or
+            version, or was written with another label table.
+    """
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path}: no readable HDF5 file ({error})") from error
+    with file:
+        if file.attrs.get("format") != kind:
+            raise InputError(f"{path}: not an {kind} file; make one with {cure}")
+        if (found := file.attrs["format_version"]) != version:
+            raise InputError(
+                f"{path}: {kind} of version {found}, this release reads version {version}; "
+                f"write it again with {cure}"
+            )
+        if (names := tuple(file.attrs["label_names"])) != labels.names():
+            raise InputError(
+                f"{path}: has the labels {', '.join(names)}, the label table has "
+                f"{', '.join(labels.names())}; write it again with {cure}"
+            )
+        yield file
+
+
+def read_spectra(
+    path: Path, rows: slice | np.ndarray = slice(None)
+) -> tuple[np.ndarray, np.ndarray]:
+    """APOGEE spectra of a training store.
+
+    Args:
+        path: the store.
+        rows: which stars: a slice, or ascending row numbers.
+
+    Returns:
+        Fluxes over the continuum and their errors, float32 ``[row, pixel]``, NaN
+        in bad pixels and for stars without a spectrum.
+
+    Raises:
+        InputError: the store has no spectra; or see :func:`open_store`.
+    """
+    with open_store(path, FORMAT, FORMAT_VERSION, cure="`aspgap prepare`") as file:
+        if "spectra" not in file:
+            raise InputError(
+                f"{path}: has no APOGEE spectra; prepare it again with the folder of spectra"
+            )
+        return file["spectra"][rows], file["spectra_error"][rows]
+
+
+def write_columns(
+    file: h5py.File, columns: Mapping[str, np.ndarray], units: Mapping[str, str] | None = None
+) -> None:
+    """Write per-star columns to the group ``columns``; text becomes ASCII bytes."""
+    for name, values in columns.items():
+        # HDF5 has no fixed-length UTF-32.
+        file[f"columns/{name}"] = values.astype(bytes) if values.dtype.kind == "U" else values
+        if units and name in units:
+            file[f"columns/{name}"].attrs["unit"] = units[name]
+
+
+def read_columns(file: h5py.File) -> dict[str, np.ndarray]:
+    """The per-star columns of a store; none where the group is absent."""
+    return {name: data[()] for name, data in file.get("columns", {}).items()}

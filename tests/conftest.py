@@ -1,0 +1,28 @@
+"""Strict numerics for every test: no silent broadcasting, four emulated devices."""
+
+from __future__ import annotations
+
+import os
+
+# Before JAX starts: sharding tests need several devices, here emulated on the CPU.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+).strip()
+
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real files that are not part of the package; tests skip where they are absent."""
+    default = Path(__file__).resolve().parents[2] / "shared"
+    folder = Path(os.environ.get("ASPGAP_SHARED", default))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"the shared data folder {folder} is absent (set ASPGAP_SHARED)")
+    return folder
