@@ -238,6 +238,8 @@ COMPACT = Config(
     optim=Optim(schedule="cosine", clip_norm=1.0),
     data=Data(magnitude_exponent=0.4),
     train=Train(epochs=100, batch_size=256, patience=30),
+    pretrain=Pretrain(n_spectra=2048),
+    cv=CrossValidation(seeds=2),
 )
 
 PRESETS: dict[str, Config] = {

@@ -4,7 +4,8 @@ The folder of a run holds::
 
     config.json           what the run was asked to do
     log.jsonl             diagnostics, one line an epoch and member
-    emulated_spectra.h5   what its APOGEE decoders were pre-trained on
+    emulated_spectra.h5   what its APOGEE decoders were pre-trained on, where the
+                          training set has no real APOGEE spectra
     checkpoints/          states to resume from (removed when training has ended)
     bundle/               what prediction needs
     predictions.h5        labels predicted out of fold, with the truth
@@ -40,13 +41,14 @@ from aspgap_jax.crossval import Assignment
 from aspgap_jax.errors import InputError
 from aspgap_jax.predict import Bundle, Estimate, combine, predict_in_batches
 from aspgap_jax.pretraining import Pretrained
-from aspgap_jax.sampling import fold_of
+from aspgap_jax.sampling import FoldRows, fold_of
 from aspgap_jax.selection import SELECTIONS, apply_cuts, format_cuts
 from aspgap_jax.stars import Cut, TrainingSet, to_device
-from aspgap_jax.survey import catalogue, emulated
+from aspgap_jax.survey import catalogue
+from aspgap_jax.survey.decoder_spectra import EMULATED, REAL, emulated_spectra, real_spectra
 from aspgap_jax.survey.predictions import Predictions, read_predictions, write_predictions
 from aspgap_jax.survey.sample import load_sample
-from aspgap_jax.survey.store import read_training_store
+from aspgap_jax.survey.store import has_spectra, read_training_store
 from aspgap_jax.train import EpochSummary, Member, TrainState
 from aspgap_jax.validation import metrics
 
@@ -144,10 +146,9 @@ def train(folder: Path, settings: Settings) -> tuple[Bundle, BundleInfo, Trainin
     rows = crossval.split_rows(stars, cfg, splits)
     device = to_device(stars, cfg.data.magnitude_exponent)
     scalers = crossval.fit_scalers(device, rows)
-    at = crossval.emulation_labels(stars, rows, cfg)
-    spectra = emulated.emulated_spectra(folder / "emulated_spectra.h5", at)
+    at, spectra, what = decoder_spectra(folder, settings, stars, rows)
     pretrained = crossval.pretrain(spectra, at, scalers, cfg)
-    print(decoder_precision(pretrained, np.asarray(scalers.labels.scale)))
+    print(decoder_precision(pretrained, np.asarray(scalers.labels.scale), what))
     joint = crossval.make_members(rows, scalers, pretrained, cfg.cv.seeds)
     del spectra
     states = fit_with_checkpoints(folder, device, joint, cfg, members)
@@ -160,21 +161,42 @@ def train(folder: Path, settings: Settings) -> tuple[Bundle, BundleInfo, Trainin
         n_pixels=N_PIXELS,
         label_names=labels.names(),
         members=members,
-        apogee_spectra=emulated.DESCRIPTION,
+        apogee_spectra=what,
     )
     checkpoint.save_bundle(folder / "bundle", bundle, info)
     shutil.rmtree(folder / "checkpoints")
     return bundle, info, stars
 
 
-def decoder_precision(pretrained: Pretrained, scale: np.ndarray) -> str:
-    """One line: how well the decoders read emulated spectra that they have not seen."""
+def decoder_spectra(
+    folder: Path, settings: Settings, stars: TrainingSet, rows: tuple[FoldRows, ...]
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Labels and spectra for the pre-training of every split's decoder, and what they are.
+
+    Real APOGEE spectra where the training store has them, emulated ones otherwise.
+    """
+    cfg = settings.config
+    if settings.data == "sample" or not has_spectra(Path(settings.data)):
+        at = crossval.emulation_labels(stars, rows, cfg)
+        path = folder / "emulated_spectra.h5"
+        return at, emulated_spectra(path, at), EMULATED
+    stored = read_training_store(Path(settings.data)).source_id
+    order = np.argsort(stored)
+    row_of = order[np.searchsorted(stored, stars.source_id, sorter=order)]
+    chosen, flux = real_spectra(
+        Path(settings.data), row_of, [r.fit for r in rows], cfg.pretrain.n_spectra, cfg.train.seed
+    )
+    return stars.labels[chosen], flux, REAL
+
+
+def decoder_precision(pretrained: Pretrained, scale: np.ndarray, what: str) -> str:
+    """One line: how well the decoders read spectra that they have not seen."""
     rms = np.asarray(pretrained.rms * scale).mean(axis=0)
     values = ", ".join(
         f"{label.name} {value:.{label.decimals}f} {label.unit}"
         for label, value in zip(labels.LABELS, rms, strict=True)
     )
-    return f"APOGEE decoder, rms on held-out emulated spectra: {values}"
+    return f"APOGEE decoder, pre-trained on {what}; rms on held-out ones: {values}"
 
 
 def fit_with_checkpoints(

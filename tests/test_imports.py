@@ -14,7 +14,7 @@ ORDER = [
     "scaling",
     "stars model",
     "selection loss sampling",
-    "train pretraining",
+    "train pretraining snr",
     "crossval predict",
     "checkpoint survey",
     "validation",

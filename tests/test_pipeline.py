@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from aspgap_jax import checkpoint, crossval, pipeline
+from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.cli import main
 from aspgap_jax.config import Config, CrossValidation, Data, Model, Pretrain, Train
 from aspgap_jax.errors import InputError
@@ -115,7 +116,7 @@ def test_interrupted_run_ends_like_the_whole_one(
 
     records = pipeline.records
     target, name, replacement = {
-        "emulation": (pipeline.emulated, "emulated_spectra", interrupt),
+        "emulation": (pipeline, "emulated_spectra", interrupt),
         "training": (pipeline, "records", interrupt_epoch_4),
         "after training": (checkpoint, "save_bundle", interrupt),
     }[where]
@@ -173,6 +174,38 @@ def test_train_then_predict(
     assert (tmp_path / "labels.fits").stat().st_size > 0
     assert main([*predict, str(tmp_path / "labels.txt")]) == 2
     assert "suffix must be .h5" in capsys.readouterr().err
+
+
+def test_a_store_with_apogee_spectra_pre_trains_on_them(tmp_path: Path) -> None:
+    stars = made_up_stars()
+    path = tmp_path / "with_spectra.h5"
+    write_training_store(path, stars)
+    rng = np.random.default_rng(0)
+    flux = rng.uniform(0.5, 1.0, (len(stars), N_PIXELS)).astype(np.float32)
+    flux[::2] = np.nan  # stars without a spectrum
+    flux[:, 7] = np.nan  # a bad pixel
+    with h5py.File(path, "a") as file:
+        file["spectra"], file["spectra_error"] = flux, np.full_like(flux, 0.01)
+    settings = Settings(str(path), "usable", True, CFG)
+    # As after a selection: the run's stars are some of the store's, in another order.
+    chosen = np.random.default_rng(1).permutation(len(stars))[:700]
+    run_stars = stars.where(chosen)
+    splits = crossval.all_splits(CFG, folds=True)
+    rows = crossval.split_rows(run_stars, CFG, splits)
+    at, spectra, what = pipeline.decoder_spectra(tmp_path, settings, run_stars, rows)
+    assert what.startswith("real")
+    assert spectra.shape == (2, CFG.pretrain.n_spectra, N_PIXELS)
+    for split in range(2):
+        for label, spectrum in zip(at[split], spectra[split], strict=True):
+            star = np.flatnonzero((run_stars.labels == label).all(axis=1)).item()
+            assert star in rows[split].fit
+            expected = flux[chosen[star]]
+            np.testing.assert_array_equal(spectrum, np.where(np.isfinite(expected), expected, 1))
+    flux[:] = np.nan
+    with h5py.File(path, "a") as file:
+        file["spectra"][:] = flux
+    with pytest.raises(InputError, match="0 training stars of a fold have an APOGEE spectrum"):
+        pipeline.decoder_spectra(tmp_path, settings, run_stars, rows)
 
 
 def test_a_run_folder_of_another_config(run: Path, settings: Settings, tmp_path: Path) -> None:

@@ -55,8 +55,6 @@ FORMAT_VERSION = 1
 XP_UNITS = {"continuous": "e-/s", "sampled": "W m-2 nm-1"}
 # APOGEE spectra a chunk of HDF5: 16 x 8575 float32 is 550 kB, which its cache holds.
 SPECTRA_ROWS = 16
-# Attributes above 64 kB, such as the provenance of 3,386 bulk files, need HDF5 1.8.
-LIBVER = ("v108", "latest")
 
 
 @runtime_checkable
@@ -96,7 +94,7 @@ def write_training_store(
         "labels": ", ".join(label.unit for label in labels.LABELS),
         "label_error": ", ".join(label.unit for label in labels.LABELS),
     }
-    with replace_file(path) as temporary, h5py.File(temporary, "w", libver=LIBVER) as file:
+    with replace_file(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["representation"] = stars.representation
@@ -190,6 +188,12 @@ def open_store(path: Path, kind: str, version: int, *, cure: str) -> Iterator[h5
                 f"{', '.join(labels.names())}; write it again with {cure}"
             )
         yield file
+
+
+def has_spectra(path: Path) -> bool:
+    """Whether a training store holds APOGEE spectra beside its labels."""
+    with open_store(path, FORMAT, FORMAT_VERSION, cure="`aspgap prepare`") as file:
+        return "spectra" in file
 
 
 def read_spectra(

@@ -1,0 +1,364 @@
+"""Bulk XP files become an XP store: one part a file, many files at a time.
+
+A part is written whole or not at all and carries the record of what went into
+it, so a run that stopped, for whatever reason, is continued by the same command:
+files whose part is complete are skipped. ``manifest.json`` lists every file with
+its counts; ``rows = stored + bad + duplicates`` holds for each and in total.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from aspgap_jax.errors import InputError
+from aspgap_jax.survey.xp import CHUNK_SIZE, BadRow, read_xp
+from aspgap_jax.survey.xp.manifest import (
+    COUNTS,
+    MANIFEST,
+    FileRecord,
+    Ingested,
+    repeated_ids,
+    write_manifest,
+)
+from aspgap_jax.survey.xp.store import read_record, write_store
+
+__all__ = ["FileRecord", "Ingested", "ingest"]
+
+CHECKSUMS = "_MD5SUM.txt"
+# Damaged rows are all counted; so many of a file are described.
+SHOWN = 20
+# Seconds between two looks at whether Ctrl-C was pressed.
+POLL = 0.2
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class _Stopped(Exception):
+    """Ctrl-C was pressed, or the parent process asked this one to stop."""
+
+
+class DiskFull(InputError):
+    """The part could not be written; nothing of it is left."""
+
+
+def ingest(
+    files: Sequence[str | Path],
+    out: str | Path,
+    *,
+    processes: int | None = None,
+    chunk_size: int = CHUNK_SIZE,
+) -> Ingested:
+    """Ingest XP files of any format into the XP store in the folder ``out``.
+
+    A file whose checksum is not the one listed in the ``_MD5SUM.txt`` beside it,
+    or that is damaged as a whole, fails alone. Damaged rows and repeated source
+    ids are left out and counted. Files with a complete part are skipped.
+
+    Args:
+        files: the input files.
+        out: folder of the store; it is made.
+        processes: files read at a time; by default one a CPU core. More than one
+            needs a script guarded by ``if __name__ == "__main__"``.
+        chunk_size: stars held in memory at a time, per process.
+
+    Raises:
+        InputError: nothing to do, two files of one name, or the disk is full. What
+            is finished stays, and the same command continues.
+        KeyboardInterrupt: Ctrl-C; the same holds.
+    """
+    out = Path(out)
+    sources = [Path(file) for file in files]
+    if not sources:
+        raise InputError("no files to ingest; pass XP files (`aspgap ingest FILES... --out DIR`)")
+    if processes is not None and processes < 1:
+        raise InputError(f"processes must be at least 1, got {processes}")
+    parts = _part_names(sources)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be made ({error.strerror}); choose another --out"
+        ) from None
+    checksums = _checksums(sources)
+    records: dict[Path, FileRecord] = {}
+    todo: list[_Task] = []
+    for source in sources:
+        task = _Task(source, out / parts[source], checksums.get(source, ""), chunk_size)
+        done = _complete(task)
+        if done is None:
+            todo.append(task)
+        else:
+            records[source] = done
+    workers = min(processes or os.cpu_count() or 1, max(len(todo), 1))
+    full: DiskFull | None = None
+    interrupted = False
+    run = _here(todo) if workers == 1 else _in_processes(todo, workers)
+    try:
+        # Closing stops the processes before anything else is done.
+        with _ctrl_c_asks(), closing(run):
+            # None: no bar where the output is not a terminal.
+            for record in tqdm(run, total=len(todo), unit="file", disable=None):
+                records[Path(record.file)] = record
+    except DiskFull as error:
+        full = error
+    except (_Stopped, KeyboardInterrupt):
+        interrupted = True
+    for task in todo:
+        # Parts that were finished while the run was being stopped.
+        if task.source not in records and (done := _complete(task)) is not None:
+            records[task.source] = done
+    found = tuple(records[source] for source in sources if source in records)
+    summary = Ingested(
+        found, 0 if full or interrupted else repeated_ids(out, found), out / MANIFEST
+    )
+    finished = sum(record.status != "failed" for record in found)
+    state = f"{finished} of {len(sources)} files are complete"
+    try:
+        write_manifest(summary)
+    except OSError as error:
+        full = full or DiskFull(f"{out}: the disk is full ({error.strerror})")
+    if full is not None:
+        raise InputError(f"{full}; {state}; free space, then run the same command again")
+    if interrupted:
+        raise KeyboardInterrupt(f"{state}; run the same command to continue")
+    return summary
+
+
+@dataclass(frozen=True)
+class _Task:
+    source: Path
+    part: Path
+    md5: str
+    chunk_size: int
+
+
+def _part_names(sources: Sequence[Path]) -> dict[Path, str]:
+    """The whole file name, so that ``a.csv`` and ``a.fits`` do not share a part."""
+    names: dict[str, Path] = {}
+    for source in sources:
+        name = f"{source.name}.h5"
+        if name in names:
+            raise InputError(
+                f"{source} and {names[name]} have the same name; rename one, or ingest them "
+                f"into different folders"
+            )
+        names[name] = source
+    return {source: name for name, source in names.items()}
+
+
+def _checksums(sources: Sequence[Path]) -> dict[Path, str]:
+    """The checksums that ``_MD5SUM.txt`` lists, in the folders of the files."""
+    listed: dict[Path, str] = {}
+    for folder in {source.parent for source in sources}:
+        try:
+            lines = (folder / CHECKSUMS).read_text(encoding="ascii", errors="replace").splitlines()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise InputError(f"{folder / CHECKSUMS}: cannot be read ({error.strerror})") from None
+        for line in lines:
+            digest, _, name = line.strip().partition(" ")
+            # md5sum marks files that were read in binary mode with a star.
+            listed[folder / name.strip().lstrip("*")] = digest.lower()
+    return listed
+
+
+def _complete(task: _Task) -> FileRecord | None:
+    """The record of a part that was made from this very file, else ``None``."""
+    kept = read_record(task.part)
+    if kept is None or set(kept) != {field.name for field in fields(FileRecord)}:
+        return None
+    try:
+        size = task.source.stat().st_size
+    except OSError:
+        return None
+    if (kept["size"], kept["md5"]) != (size, task.md5):
+        return None
+    kept |= {"status": "skipped", "file": str(task.source), "problems": tuple(kept["problems"])}
+    return FileRecord(**kept)
+
+
+def _here(tasks: Sequence[_Task]) -> Generator[FileRecord, None, None]:
+    for task in tasks:
+        yield _ingest_file(task)
+
+
+def _in_processes(tasks: Sequence[_Task], workers: int) -> Generator[FileRecord, None, None]:
+    # Spawned, not forked: the caller may run threads (JAX does).
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(stop,))
+    waiting: dict[Future[FileRecord], _Task] = {}
+    try:
+        # A process starts with the mask of its parent: Ctrl-C must not meet it half
+        # started. Here it is only put off.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            waiting = {pool.submit(_ingest_file, task): task for task in tasks}
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        while waiting:
+            finished, _ = wait(waiting, timeout=POLL, return_when=FIRST_COMPLETED)
+            if _stop.is_set():
+                raise _Stopped
+            for future in finished:
+                task = waiting.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    yield _failed(
+                        task,
+                        "a process was killed, perhaps for want of memory; run "
+                        "the same command again with fewer processes",
+                    )
+    finally:
+        # On Ctrl-C or a full disk: tell the others, and let them tidy up.
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+# Set when this process is to stop at the next chunk: in a worker the parent's event.
+_stop: Any = threading.Event()
+
+
+def _start(stop: Any) -> None:
+    """Set a worker up: Ctrl-C is for the parent, which then sets ``stop``."""
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _ctrl_c_asks() -> Iterator[None]:
+    """Let Ctrl-C set ``_stop``: an exception might strike inside HDF5 and be lost.
+
+    A second Ctrl-C raises ``KeyboardInterrupt`` at once. Signals can be handled in
+    the main thread only; elsewhere nothing changes.
+    """
+    _stop.clear()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(*_: object) -> None:
+        _stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _ingest_file(task: _Task) -> FileRecord:
+    """Write the part of one file; what is wrong with the file goes into the record."""
+    for stale in task.part.parent.glob(f".{task.part.stem}.*.tmp{task.part.suffix}"):
+        # Left by a process that was killed.
+        stale.unlink(missing_ok=True)
+    try:
+        return _write_part(task)
+    except (DiskFull, _Stopped):
+        raise
+    except InputError as error:
+        return _failed(task, str(error))
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            raise DiskFull(f"{task.part.parent}: the disk is full ({error.strerror})") from None
+        return _failed(task, f"{task.source}: {error}; check the disk and run again")
+    except Exception as error:
+        # One file must not end a run over thousands.
+        what = f"{type(error).__name__}: {error}".replace("\n", " ")
+        return _failed(task, f"{task.source}: {what}; a fault of aspgap: please report it")
+
+
+def _failed(task: _Task, why: str) -> FileRecord:
+    return FileRecord(str(task.source), task.part.name, "failed", problems=(why,))
+
+
+def _write_part(task: _Task) -> FileRecord:
+    bad: list[BadRow] = []
+    n_bad = 0
+
+    def count(row: BadRow) -> None:
+        nonlocal n_bad
+        n_bad += 1
+        if len(bad) < SHOWN:
+            bad.append(row)
+
+    if task.md5:
+        _check_md5(task)
+    chunks = read_xp(task.source, chunk_size=task.chunk_size, on_bad_row=count)
+    counts = dict.fromkeys(COUNTS, 0)
+    seen = np.empty(0, np.int64)
+    with write_store(task.part) as store:
+        for chunk in chunks:
+            if _stop.is_set():
+                raise _Stopped
+            _, first = np.unique(chunk.source_id, return_index=True)
+            new = np.zeros(len(chunk), bool)
+            new[first] = True
+            new &= ~np.isin(chunk.source_id, seen)
+            counts["rows"] += len(chunk)
+            counts["duplicates"] += len(chunk) - int(new.sum())
+            kept = chunk[new]
+            seen = np.concatenate([seen, kept.source_id])
+            for band, name in enumerate(("without_bp", "without_rp")[: kept.present.shape[1]]):
+                counts[name] += int((~kept.present[:, band]).sum())
+                inside = kept.finite[:, kept.band(band)][kept.present[:, band]]
+                counts["masked"] += int((~inside).sum())
+            if kept.representation == "sampled":
+                counts["masked"] += int((~kept.finite).sum())
+            store.append(kept)
+        counts["stored"] = store.stars
+        counts["bad"] = n_bad
+        counts["rows"] += n_bad
+        if not store.stars:
+            raise InputError(
+                f"{task.source}: none of its {counts['rows']} rows can be used"
+                + (f" ({bad[0]})" if bad else "")
+                + "; download it again"
+            )
+        record = FileRecord(
+            file=str(task.source),
+            part=task.part.name,
+            status="done",
+            size=task.source.stat().st_size,
+            md5=task.md5,
+            problems=tuple(f"{row}; left out" for row in bad),
+            **counts,
+        )
+        store.record(asdict(record))
+    return record
+
+
+def _md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)
+
+
+def _check_md5(task: _Task) -> None:
+    try:
+        with task.source.open("rb") as file:
+            found = hashlib.file_digest(
+                file, lambda: hashlib.md5(usedforsecurity=False)
+            ).hexdigest()
+    except OSError as error:
+        raise InputError(f"{task.source}: cannot be read ({error.strerror})") from None
+    if found != task.md5:
+        raise InputError(
+            f"{task.source}: its MD5 is {found}, {CHECKSUMS} says {task.md5}; download it again"
+        )

@@ -1,0 +1,142 @@
+"""What an ingest did: the record of each file, their sum, and ``manifest.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aspgap_jax.atomic import write_text
+from aspgap_jax.survey.xp.store import read_ids
+
+__all__ = ["COUNTS", "MANIFEST", "FileRecord", "Ingested", "repeated_ids", "write_manifest"]
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What became of one input file.
+
+    Attributes:
+        file: its path.
+        part: name of the part in the store.
+        status: ``done``, ``skipped`` (its part was complete) or ``failed``.
+        size: bytes of the file.
+        md5: its checksum where ``_MD5SUM.txt`` lists the file, else empty.
+        rows: rows of the file; 0 if it failed.
+        stored: rows in the part.
+        bad: damaged rows, left out.
+        duplicates: rows that repeat a source id of the file, left out.
+        without_bp: stored rows that have no BP spectrum.
+        without_rp: stored rows that have no RP spectrum.
+        masked: values (coefficients or fluxes) of stored bands that are not finite.
+        problems: why the file failed, or the first damaged rows.
+    """
+
+    file: str
+    part: str
+    status: str
+    size: int = 0
+    md5: str = ""
+    rows: int = 0
+    stored: int = 0
+    bad: int = 0
+    duplicates: int = 0
+    without_bp: int = 0
+    without_rp: int = 0
+    masked: int = 0
+    problems: tuple[str, ...] = ()
+
+
+COUNTS = ("rows", "stored", "bad", "duplicates", "without_bp", "without_rp", "masked")
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """The result of :func:`ingest`; ``str`` gives what a user wants to read.
+
+    Attributes:
+        files: one record a file, in the order given.
+        repeated: source ids that stand in more than one part; they are kept.
+        manifest: the file that holds all of this.
+    """
+
+    files: tuple[FileRecord, ...]
+    repeated: int
+    manifest: Path
+
+    def total(self, name: str) -> int:
+        """Sum of a count over all files."""
+        return int(sum(getattr(record, name) for record in self.files))
+
+    def with_status(self, status: str) -> tuple[FileRecord, ...]:
+        """The files that are ``done``, ``skipped`` or ``failed``."""
+        return tuple(record for record in self.files if record.status == status)
+
+    def __str__(self) -> str:
+        counts = {status: len(self.with_status(status)) for status in ("done", "skipped", "failed")}
+        lines = [
+            f"{len(self.files)} files: {counts['done']} ingested, {counts['skipped']} complete "
+            f"before, {counts['failed']} failed",
+            f"{self.total('rows')} rows: {self.total('stored')} stored, {self.total('bad')} "
+            f"damaged, {self.total('duplicates')} duplicates",
+            f"{self.total('without_bp')} stars without BP, {self.total('without_rp')} without RP, "
+            f"{self.total('masked')} values masked",
+        ]
+        if self.repeated:
+            lines.append(f"{self.repeated} source ids stand in more than one part")
+        lines += [f"{self._name(record)}: {p}" for record in self.files for p in record.problems]
+        lines.append(f"manifest: {self.manifest}")
+        return "\n".join(lines)
+
+    @staticmethod
+    def _name(record: FileRecord) -> str:
+        return record.file if record.status != "failed" else "failed"
+
+
+def repeated_ids(out: Path, records: Sequence[FileRecord]) -> int:
+    """How many source ids stand in more than one of the parts.
+
+    Bulk files hold disjoint ranges of the sky, hence of source ids; only parts
+    whose ranges overlap are compared.
+    """
+    ranges = []
+    for record in records:
+        if record.status != "failed":
+            ids = read_ids(out / record.part)
+            ranges.append((int(ids.min()), int(ids.max()), record.part))
+    repeated = np.empty(0, np.int64)
+    group: list[str] = []
+    reach = -1
+    for low, high, part in [*sorted(ranges), (2**63 - 1, 2**63 - 1, "")]:
+        if low > reach or not part:
+            if len(group) > 1:
+                ids = np.sort(np.concatenate([read_ids(out / name) for name in group]))
+                repeated = np.append(repeated, np.unique(ids[1:][ids[1:] == ids[:-1]]))
+            group = []
+        group.append(part)
+        reach = max(reach, high)
+    return len(repeated)
+
+
+def write_manifest(summary: Ingested) -> None:
+    """Write the manifest, keeping what earlier runs said of other files."""
+    files = {record.part: asdict(record) for record in summary.files}
+    try:
+        earlier = json.loads(summary.manifest.read_text(encoding="utf-8"))["files"]
+        files = {record["part"]: record for record in earlier} | files
+    except (OSError, ValueError, KeyError, TypeError):
+        # None yet, or not readable: the parts carry their own records.
+        pass
+    listed = [files[part] for part in sorted(files)]
+    totals: dict[str, int] = {name: sum(record[name] for record in listed) for name in COUNTS}
+    totals |= {
+        status: sum(record["status"] == status for record in listed)
+        for status in ("done", "skipped", "failed")
+    }
+    text = json.dumps({"totals": totals, "repeated": summary.repeated, "files": listed}, indent=1)
+    write_text(summary.manifest, text + "\n")
