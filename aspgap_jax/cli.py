@@ -44,19 +44,17 @@ class Demo:
     config: Settled = field(default_factory=DEFAULTS.get)
 
     def run(self) -> int:
-        from aspgap_jax import pipeline
+        from aspgap_jax import evaluation, pipeline
 
         pipeline.cross_validate(
             self.out, pipeline.Settings("sample", self.select, True, self.config)
         )
-        print(pipeline.evaluate(self.out))
+        print(evaluation.evaluate(self.out))
         return 0
 
 
 @dataclass(frozen=True)
-class Train:
-    """Train on all stars and write a bundle for `aspgap predict`."""
-
+class _Training:
     out: Path
     """Folder of the run. The same command goes on where it was interrupted."""
     data: str = "sample"
@@ -64,6 +62,11 @@ class Train:
     select: Selection = "giants"
     """Which stars: the benchmark's giants, the paper's Table 1, or all that are usable."""
     config: Settled = field(default_factory=DEFAULTS.get)
+
+
+@dataclass(frozen=True)
+class Train(_Training):
+    """Train on all stars and write a bundle for `aspgap predict`."""
 
     def run(self) -> int:
         from aspgap_jax import pipeline
@@ -74,16 +77,8 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Crossval:
+class Crossval(_Training):
     """Train on folds and predict every star by those that have not seen it."""
-
-    out: Path
-    """Folder of the run. The same command goes on where it was interrupted."""
-    data: str = "sample"
-    """The real sample, or a training store (HDF5)."""
-    select: Selection = "giants"
-    """Which stars: the benchmark's giants, the paper's Table 1, or all that are usable."""
-    config: Settled = field(default_factory=DEFAULTS.get)
 
     def run(self) -> int:
         from aspgap_jax import pipeline
@@ -105,8 +100,8 @@ class Predict:
     """A bundle, or the folder of a run."""
     out: Path
     """File to write: predictions as .h5, or the catalogue's columns as .fits."""
-    select: Selection = "usable"
-    """Which stars: all that are usable, the benchmark's giants, or the paper's Table 1."""
+    select: Selection | Literal["spectra"] = "spectra"
+    """Which stars: all with a whole spectrum, all with labels too, or a training selection."""
 
     def run(self) -> int:
         from aspgap_jax import pipeline
@@ -123,9 +118,9 @@ class Evaluate:
     """Folder of `aspgap crossval` or `aspgap demo`."""
 
     def run(self) -> int:
-        from aspgap_jax import pipeline
+        from aspgap_jax import evaluation
 
-        print(pipeline.evaluate(self.run_folder))
+        print(evaluation.evaluate(self.run_folder))
         return 0
 
 

@@ -19,6 +19,7 @@ The same command on the same folder goes on where it was interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -32,7 +33,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from aspgap_jax import checkpoint, config, crossval, labels, plots, report
+from aspgap_jax import checkpoint, config, crossval, labels
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.atomic import write_text
 from aspgap_jax.checkpoint import BundleInfo
@@ -43,16 +44,15 @@ from aspgap_jax.predict import Bundle, Estimate, combine, predict_in_batches
 from aspgap_jax.pretraining import Pretrained
 from aspgap_jax.sampling import FoldRows, fold_of
 from aspgap_jax.selection import SELECTIONS, apply_cuts, format_cuts
-from aspgap_jax.stars import Cut, TrainingSet, to_device
+from aspgap_jax.stars import TrainingSet, to_device
 from aspgap_jax.survey import catalogue
 from aspgap_jax.survey.decoder_spectra import EMULATED, REAL, emulated_spectra, real_spectra
 from aspgap_jax.survey.predictions import Predictions, read_predictions, write_predictions
 from aspgap_jax.survey.sample import load_sample
 from aspgap_jax.survey.store import has_spectra, read_training_store
 from aspgap_jax.train import EpochSummary, Member, TrainState
-from aspgap_jax.validation import metrics
 
-__all__ = ["Settings", "cross_validate", "evaluate", "load_stars", "predict_file", "train"]
+__all__ = ["Settings", "cross_validate", "load_stars", "predict_file", "train"]
 
 CHECKPOINT_SECONDS = 20.0
 """A killed run repeats no more than this, and one epoch."""
@@ -215,8 +215,8 @@ def fit_with_checkpoints(
             states = checkpoints.restore(states)
             epoch = int(states.epoch.max())
             print(f"{folder}: resumed after epoch {epoch}")
-        lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
-        write_text(log, "".join(line for line in lines if json.loads(line)["epoch"] <= epoch))
+        kept = [line for line in read_log(log) if line["epoch"] <= epoch]
+        write_text(log, "".join(json.dumps(line) + "\n" for line in kept))
         saved_at = time.monotonic()
         with (
             log.open("a", encoding="utf-8") as file,
@@ -241,6 +241,15 @@ def fit_with_checkpoints(
         if checkpoints.latest() != epoch:
             checkpoints.save(epoch, states)
     return states
+
+
+def read_log(path: Path) -> list[dict[str, float | int]]:
+    """Lines of a log; one that a kill cut short is left out."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            lines.append(json.loads(text))
+    return lines
 
 
 def records(
@@ -272,7 +281,6 @@ def cross_validate(folder: Path, settings: Settings) -> Predictions:
     use = np.stack([crossval.in_test(stars.source_id, m, info.config) for m in info.members])
     fold = fold_of(stars.source_id, info.config.cv.folds)
     predictions = _predictions(stars, combine(estimate, use), fold)
-    write_predictions(path, predictions)
     facts = {
         "stars": f"{len(stars):,}",
         "cross-validation": f"{info.config.cv.folds} folds by star, "
@@ -281,10 +289,12 @@ def cross_validate(folder: Path, settings: Settings) -> Predictions:
         "labels": str(stars.provenance.get("labels", settings.data)),
         "APOGEE decoder pre-trained on": info.apogee_spectra,
         "trainable parameters": f"{parameter_count(bundle, info):,} a member",
-        "training took": f"{time.monotonic() - started:.0f} s",
+        "time since last started": f"{time.monotonic() - started:.0f} s",
     }
     summary = {"facts": facts, "cuts": [list(cut) for cut in stars.cuts]}
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    # Last: its presence says that the run is complete.
+    write_predictions(path, predictions)
     return predictions
 
 
@@ -346,77 +356,3 @@ def _predictions(stars: TrainingSet, estimate: Estimate, fold: np.ndarray) -> Pr
         g_mag=stars.g_mag,
         columns=stars.columns,
     )
-
-
-def evaluate(folder: Path) -> str:
-    """Metrics, figures, catalogue and report from the predictions of a run.
-
-    Returns:
-        The table of metrics and the list of what was written, to be printed.
-
-    Raises:
-        InputError: the folder holds no finished cross-validation.
-    """
-    predictions = read_predictions(folder / "predictions.h5")
-    table = metrics.metrics_table(predictions)
-    write_text(folder / "metrics.json", json.dumps(table, indent=2) + "\n")
-    figures = draw(folder, predictions)
-    made = catalogue.catalogue_table(predictions)
-    for suffix in ("fits", "h5"):
-        catalogue.write_catalogue(folder / f"catalogue.{suffix}", made.table)
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    files = [
-        (folder / "predictions.h5", "labels predicted out of fold, their sigma, and the truth"),
-        (folder / "metrics.json", "the numbers above"),
-        (folder / "catalogue.fits", "catalogue with the columns of the paper's Table 2 (FITS)"),
-        (folder / "catalogue.h5", "the same as HDF5"),
-        (folder / "bundle", "the trained model: aspgap predict --bundle"),
-        (folder / "config.json", "all settings"),
-        (folder / "log.jsonl", "diagnostics of every epoch"),
-    ]
-    report.write_report(
-        folder / "report.html",
-        title="AspGap cross-validation",
-        summary=summary["facts"]
-        | {"absent from the data": ", ".join(made.absent) or "no column of Table 2"},
-        cuts=[Cut(*cut) for cut in summary["cuts"]],
-        metrics=table,
-        paper=True,
-        figures=figures,
-        files=files,
-    )
-    written = [(folder / "report.html", "all of it on one page"), *files]
-    width = max(len(str(path)) for path, _ in written)
-    lines = [f"{path!s:<{width}}  {what}" for path, what in written]
-    return "\n".join([metrics.format_table(table), "", "written:", *lines])
-
-
-def draw(folder: Path, predictions: Predictions) -> list[tuple[Path, str]]:
-    """Draw the figures of a cross-validation; paths and captions."""
-    truth, predicted = predictions.truth, predictions.prediction
-    chi = metrics.normalised_residual(predicted, predictions.sigma, truth, predictions.truth_error)
-    history = [
-        json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-    drawn = {
-        "figure02_training_set": (plots.training_set(truth), "Fig. 2: the training set."),
-        "figure05_one_to_one": (
-            plots.one_to_one(predicted, truth),
-            "Fig. 5: labels predicted out of fold from real XP spectra against APOGEE's.",
-        ),
-        "figure06_one_to_one_by_sigma": (
-            plots.one_to_one_by_sigma(predicted, predictions.sigma, truth),
-            "Fig. 6: as Fig. 5, coloured by the predicted uncertainty.",
-        ),
-        "figure08_chi": (
-            plots.chi_distribution(chi),
-            "Fig. 8: residuals over their uncertainties (chi), against N(0, 1).",
-        ),
-        "learning_curves": (plots.learning_curves(history), "Learning curves, term by term."),
-    }
-    figures = []
-    for name, (figure, caption) in drawn.items():
-        path = folder / "figures" / f"{name}.png"
-        plots.save(figure, path)
-        figures.append((path, caption))
-    return figures

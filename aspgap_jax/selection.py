@@ -77,10 +77,11 @@ def _error_at_most(label: labels.Label) -> tuple[str, Predicate]:
     return name, lambda stars: _error(stars, label.name) <= label.max_error
 
 
-USABLE: tuple[tuple[str, Predicate], ...] = (
-    ("all labels measured", has_labels),
+SPECTRA: tuple[tuple[str, Predicate], ...] = (
     ("finite spectrum, errors > 0, G known", finite_spectrum),
 )
+
+USABLE: tuple[tuple[str, Predicate], ...] = (("all labels measured", has_labels), *SPECTRA)
 
 GIANTS: tuple[tuple[str, Predicate], ...] = (
     *USABLE,
@@ -107,9 +108,10 @@ SELECTIONS: Mapping[str, Sequence[tuple[str, Predicate]]] = {
     "giants": GIANTS,
     "table_1": TABLE_1,
     "usable": USABLE,
+    "spectra": SPECTRA,
 }
 """``giants``: the benchmark selection; ``table_1``: the paper's; ``usable``: no cut
-but what a training needs."""
+but what a training needs; ``spectra``: no cut but what a prediction needs."""
 
 
 def apply_cuts(stars: TrainingSet, cuts: Sequence[tuple[str, Predicate]]) -> TrainingSet:

@@ -20,6 +20,7 @@ ORDER = [
     "validation",
     "plots report",
     "pipeline",
+    "evaluation",
     "cli",
 ]
 LEVEL = {name: level for level, line in enumerate(ORDER) for name in line.split()}

@@ -125,6 +125,10 @@ def test_interrupted_run_ends_like_the_whole_one(
         with pytest.raises(KeyboardInterrupt):
             pipeline.cross_validate(folder, settings)
     assert not (folder / "bundle" / "bundle.json").exists()
+    if where == "training":
+        # A kill in the middle of a line.
+        with (folder / "log.jsonl").open("a") as log:
+            log.write('{"epoch": 4, "memb')
     pipeline.cross_validate(folder, settings)
 
     whole, _ = checkpoint.load_bundle(run)
@@ -170,6 +174,16 @@ def test_train_then_predict(
     predictions = read_predictions(tmp_path / "labels.h5")
     assert (predictions.fold == -1).all()
     assert len(predictions) == len(made_up_stars())
+    # Stars that APOGEE has not measured are what prediction is for.
+    unknown = made_up_stars(30, seed=1)
+    unknown.labels[:20] = np.nan
+    unknown.label_error[:20] = np.nan
+    write_training_store(tmp_path / "unknown.h5", unknown)
+    new = ["predict", str(tmp_path / "unknown.h5"), "--bundle", str(out), "--out"]
+    assert main([*new, str(tmp_path / "unknown_labels.h5")]) == 0
+    labels = read_predictions(tmp_path / "unknown_labels.h5")
+    assert len(labels) == 30
+    assert np.isfinite(labels.prediction).all()
     assert main([*predict, str(tmp_path / "labels.fits")]) == 0
     assert (tmp_path / "labels.fits").stat().st_size > 0
     assert main([*predict, str(tmp_path / "labels.txt")]) == 2
@@ -277,7 +291,7 @@ labels.LABELS += (
         limits=(-0.6, 0.6), max_error=0.05, decimals=3,
     ),
 )
-from aspgap_jax import pipeline
+from aspgap_jax import evaluation, pipeline
 from aspgap_jax.config import from_json
 from aspgap_jax.survey.store import write_training_store
 from made_up import made_up_stars
@@ -287,7 +301,7 @@ write_training_store(folder / "five.h5", made_up_stars())
 settings = pipeline.Settings(str(folder / "five.h5"), "usable", True, from_json(sys.argv[2]))
 predictions = pipeline.cross_validate(folder / "run", settings)
 print(predictions.prediction.shape)
-print(pipeline.evaluate(folder / "run"))
+print(evaluation.evaluate(folder / "run"))
 """
 
 
