@@ -218,6 +218,9 @@ class Config:
     cv: CrossValidation = field(default_factory=CrossValidation)
 
 
+KL_OVER_N = 0.2
+"""Lambda_2 / N of the presets: what the released code uses; the paper states no value."""
+
 PAPER_MODEL = Model(
     encoder=(256, 512, 1024),
     latent=1024,
@@ -229,12 +232,16 @@ PAPER_MODEL = Model(
 
 PAPER = Config(
     model=PAPER_MODEL,
+    loss=Loss(kl=KL_OVER_N * 111_000),
     data=Data(balance=True),
     train=Train(epochs=1000, batch_size=2**14, patience=50),
     pretrain=Pretrain(batch_size=2**11),
 )
 
+# Lambda_1 is not stated either. It is 0: a small one changes nothing that can be
+# measured on the sample (experiments/choices_study.py).
 COMPACT = Config(
+    loss=Loss(kl=KL_OVER_N * 8_860),  # N: a training fold of the sample's giants
     optim=Optim(schedule="cosine", clip_norm=1.0),
     data=Data(magnitude_exponent=0.4),
     train=Train(epochs=100, batch_size=256, patience=30),
@@ -248,7 +255,7 @@ PRESETS: dict[str, Config] = {
     "released_code": dataclasses.replace(
         PAPER,
         loss=Loss(
-            kl=0.2,
+            kl=KL_OVER_N,
             kl_over_n=False,
             variance_floor=1e-4,
             apogee_branch="mse",

@@ -97,6 +97,11 @@ def validation_loss(folder: Path) -> list[float]:
     return [min(line["valid_nll"] for line in lines if line["member"] == m) for m in members]
 
 
+def digits(label: labels.Label, group: str) -> int:
+    """Decimals of a cell: chi has no unit, the rest that of its label."""
+    return 3 if group == "sigma(chi)" else label.decimals
+
+
 def main() -> None:
     """Train, print the table, write the numbers."""
     study = tyro.cli(Study)
@@ -118,7 +123,7 @@ def main() -> None:
             loss = np.array(result["validation_loss"])
             values = np.array(result[group])
             cells = "  ".join(
-                f"{f'{mean:.{label.decimals}f} +- {std:.{label.decimals}f}':>17}"
+                f"{f'{mean:.{digits(label, group)}f} +- {std:.{digits(label, group)}f}':>17}"
                 for label, mean, std in zip(
                     labels.LABELS, values.mean(axis=0), values.std(axis=0), strict=True
                 )
