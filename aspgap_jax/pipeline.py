@@ -85,8 +85,19 @@ def load_stars(data: str, select: str) -> TrainingSet:
     Args:
         data: ``sample``, or the path of a training store.
         select: a key of :data:`aspgap_jax.selection.SELECTIONS`.
+
+    Raises:
+        InputError: it cannot be read, a column has no finite value, or no star is
+            left after a cut.
     """
     stars = load_sample() if data == "sample" else read_training_store(Path(data))
+    for what, values in (("xp", stars.xp), ("xp_error", stars.xp_error)):
+        empty = np.flatnonzero(~np.isfinite(values).any(axis=0))
+        if empty.size:
+            raise InputError(
+                f"{data}: column {empty[0]} of {what} ({empty.size} such) has no finite value: "
+                "leave it out of the store, or repair its source"
+            )
     return apply_cuts(stars, SELECTIONS[select])
 
 

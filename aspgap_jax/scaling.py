@@ -103,7 +103,7 @@ def fit_scaler(
     if constant.any():
         raise InputError(
             f"{named(constant)} of the training set with zero percentile range: "
-            f"mask them or pass more stars (got {len(x)})"
+            f"leave it out or pass more stars (got {len(x)})"
         )
     return RobustScaler(
         centre=jnp.asarray(centre, jnp.float32), scale=jnp.asarray(high - low, jnp.float32)

@@ -234,6 +234,26 @@ def test_a_run_folder_of_another_config(run: Path, settings: Settings, tmp_path:
         pipeline.train(tmp_path, settings)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.nan, "column 5 of xp (1 such) has no finite value: leave it out"),
+        (0.0, "column 5 of the training set with zero percentile range"),
+    ],
+)
+def test_a_column_that_says_nothing_is_named(
+    value: float, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stars = made_up_stars()
+    stars.xp[:, 5] = value
+    write_training_store(tmp_path / "stars.h5", stars)
+    train = ["train", "--data", str(tmp_path / "stars.h5"), "--select", "usable"]
+    assert main([*train, "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
 def test_a_corrupt_checkpoint_is_one_clear_line(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
