@@ -49,7 +49,7 @@ from aspgap_jax.survey import catalogue
 from aspgap_jax.survey.decoder_spectra import EMULATED, REAL, emulated_spectra, real_spectra
 from aspgap_jax.survey.predictions import Predictions, read_predictions, write_predictions
 from aspgap_jax.survey.sample import load_sample
-from aspgap_jax.survey.store import has_spectra, read_training_store
+from aspgap_jax.survey.store import has_spectra, read_store_ids, read_training_store
 from aspgap_jax.train import EpochSummary, Member, TrainState
 
 __all__ = ["Settings", "cross_validate", "load_stars", "predict_file", "train"]
@@ -191,7 +191,7 @@ def decoder_spectra(
         at = crossval.emulation_labels(stars, rows, cfg)
         path = folder / "emulated_spectra.h5"
         return at, emulated_spectra(path, at), EMULATED
-    stored = read_training_store(Path(settings.data)).source_id
+    stored = read_store_ids(Path(settings.data))
     order = np.argsort(stored)
     row_of = order[np.searchsorted(stored, stars.source_id, sorter=order)]
     chosen, flux = real_spectra(

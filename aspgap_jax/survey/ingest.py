@@ -346,10 +346,6 @@ def _write_part(task: _Task) -> FileRecord:
     return record
 
 
-def _md5() -> Any:
-    return hashlib.md5(usedforsecurity=False)
-
-
 def _check_md5(task: _Task) -> None:
     try:
         with task.source.open("rb") as file:

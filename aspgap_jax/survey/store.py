@@ -42,9 +42,11 @@ __all__ = [
     "Cut",
     "SpectraSource",
     "TrainingSet",
+    "has_spectra",
     "open_store",
     "read_columns",
     "read_spectra",
+    "read_store_ids",
     "read_training_store",
     "write_columns",
     "write_training_store",
@@ -188,6 +190,12 @@ def open_store(path: Path, kind: str, version: int, *, cure: str) -> Iterator[h5
                 f"{', '.join(labels.names())}; write it again with {cure}"
             )
         yield file
+
+
+def read_store_ids(path: Path) -> np.ndarray:
+    """Source ids of a training store, in the order of its rows, and nothing else of it."""
+    with open_store(path, FORMAT, FORMAT_VERSION, cure="`aspgap prepare`") as file:
+        return file["source_id"][()]
 
 
 def has_spectra(path: Path) -> bool:
