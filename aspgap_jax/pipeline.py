@@ -33,10 +33,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from aspgap_jax import bundle as bundles
 from aspgap_jax import checkpoint, config, crossval, labels
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.atomic import write_text
-from aspgap_jax.checkpoint import BundleInfo
+from aspgap_jax.bundle import BundleInfo
 from aspgap_jax.config import Config
 from aspgap_jax.crossval import Assignment
 from aspgap_jax.errors import InputError
@@ -150,7 +151,7 @@ def train(folder: Path, settings: Settings) -> tuple[Bundle, BundleInfo, Trainin
     print(format_cuts(stars.cuts))
     if (folder / "bundle" / "bundle.json").is_file():
         print(f"{folder}: already trained")
-        return *checkpoint.load_bundle(folder), stars
+        return *bundles.load_bundle(folder), stars
 
     splits = crossval.all_splits(cfg, folds=settings.folds)
     members = crossval.assignments(cfg, splits)
@@ -174,7 +175,7 @@ def train(folder: Path, settings: Settings) -> tuple[Bundle, BundleInfo, Trainin
         members=members,
         apogee_spectra=what,
     )
-    checkpoint.save_bundle(folder / "bundle", bundle, info)
+    bundles.save_bundle(folder / "bundle", bundle, info)
     shutil.rmtree(folder / "checkpoints")
     return bundle, info, stars
 
@@ -347,7 +348,7 @@ def predict_file(data: str, select: str, bundle_folder: Path, out: Path) -> str:
     """
     if out.suffix not in (".h5", ".fits"):
         raise InputError(f"--out {out}: the suffix must be .h5 (predictions) or .fits (catalogue)")
-    bundle, info = checkpoint.load_bundle(bundle_folder)
+    bundle, info = bundles.load_bundle(bundle_folder)
     predictions = predict_stars(load_stars(data, select), bundle, info)
     if out.suffix == ".h5":
         write_predictions(out, predictions)

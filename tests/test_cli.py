@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aspgap_jax import cli
+from aspgap_jax import cli, commands
 from aspgap_jax.config import PRESETS
 
 
@@ -43,11 +43,11 @@ def test_presets_files_and_options_in_this_order(tmp_path: Path) -> None:
         ["train", "--out", "x", f"--config={file}", "--train.epochs", "9"]
     )
     command = cli.parse(rest, config)
-    assert isinstance(command, cli.Train)
+    assert isinstance(command, commands.Train)
     assert (command.config.train.epochs, command.config.train.patience) == (9, 3)
     rest, config = cli.take_defaults(["demo", "--preset", "paper", "--model.latent", "64"])
     command = cli.parse(rest, config)
-    assert isinstance(command, cli.Demo)
+    assert isinstance(command, commands.Demo)
     assert command.config.model.encoder == PRESETS["paper"].model.encoder
     assert command.config.model.latent == 64
 
@@ -67,10 +67,10 @@ def test_help_explains_every_option(command: str, capsys: pytest.CaptureFixture[
 def test_interrupt_has_its_own_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(self: cli.Demo) -> None:
+    def interrupt(self: commands.Demo) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.Demo, "run", interrupt)
+    monkeypatch.setattr(commands.Demo, "run", interrupt)
     assert cli.main(["demo"]) == 130
     assert "same command" in capsys.readouterr().err
 

@@ -17,10 +17,12 @@ ORDER = [
     "train pretraining snr",
     "crossval predict",
     "checkpoint survey",
+    "bundle",
     "validation",
     "plots report",
     "pipeline",
     "evaluation",
+    "commands",
     "cli",
 ]
 LEVEL = {name: level for level, line in enumerate(ORDER) for name in line.split()}

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 import pytest
 
-from aspgap_jax import checkpoint, crossval, pipeline
+from aspgap_jax import bundle as bundles
+from aspgap_jax import crossval, pipeline
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.cli import main
 from aspgap_jax.config import Config, CrossValidation, Data, Model, Pretrain, Train
@@ -66,7 +67,7 @@ def test_every_star_is_predicted_by_members_that_have_not_seen_it(
     run: Path, settings: Settings
 ) -> None:
     predictions = read_predictions(run / "predictions.h5")
-    bundle, info = checkpoint.load_bundle(run)
+    bundle, info = bundles.load_bundle(run)
     stars = made_up_stars()
     assert info.members == tuple(
         crossval.Assignment(0, fold, seed) for fold in (0, 1) for seed in (0, 1)
@@ -92,8 +93,8 @@ def test_held_out_stars_have_no_influence(run: Path, settings: Settings, tmp_pat
     write_training_store(tmp_path / "spoilt.h5", stars)
     spoilt = replace(settings, data=str(tmp_path / "spoilt.h5"))
     pipeline.train(tmp_path / "run", spoilt)
-    before, _ = checkpoint.load_bundle(run)
-    after, _ = checkpoint.load_bundle(tmp_path / "run")
+    before, _ = bundles.load_bundle(run)
+    after, _ = bundles.load_bundle(tmp_path / "run")
     for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
         np.testing.assert_array_equal(a[:2], b[:2])
         assert not np.array_equal(a[2:], b[2:])
@@ -118,7 +119,7 @@ def test_interrupted_run_ends_like_the_whole_one(
     target, name, replacement = {
         "emulation": (pipeline, "emulated_spectra", interrupt),
         "training": (pipeline, "records", interrupt_epoch_4),
-        "after training": (checkpoint, "save_bundle", interrupt),
+        "after training": (bundles, "save_bundle", interrupt),
     }[where]
     with monkeypatch.context() as patch:
         patch.setattr(target, name, replacement)
@@ -131,8 +132,8 @@ def test_interrupted_run_ends_like_the_whole_one(
             log.write('{"epoch": 4, "memb')
     pipeline.cross_validate(folder, settings)
 
-    whole, _ = checkpoint.load_bundle(run)
-    resumed, _ = checkpoint.load_bundle(folder)
+    whole, _ = bundles.load_bundle(run)
+    resumed, _ = bundles.load_bundle(folder)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert (folder / "log.jsonl").read_text() == (run / "log.jsonl").read_text()
@@ -263,7 +264,7 @@ def test_a_corrupt_checkpoint_is_one_clear_line(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_bundle", interrupt)
+        patch.setattr(bundles, "save_bundle", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pipeline.train(tmp_path / "run", settings)
     for path in (tmp_path / "run" / "checkpoints").rglob("*"):
@@ -276,22 +277,22 @@ def test_a_corrupt_checkpoint_is_one_clear_line(
 
 def test_a_corrupt_bundle_is_one_clear_line(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no finished bundle there"):
-        checkpoint.load_bundle(tmp_path)
+        bundles.load_bundle(tmp_path)
     copy = tmp_path / "bundle"
     shutil.copytree(run / "bundle", copy)
     for path in (copy / "arrays").rglob("*"):
         if path.is_file() and path.stat().st_size > 1000:
             path.write_bytes(b"\0" * 100)
     with pytest.raises(InputError, match="arrays cannot be read") as info:
-        checkpoint.load_bundle(copy)
+        bundles.load_bundle(copy)
     assert "\n" not in str(info.value)
     (copy / "bundle.json").write_text("{}")
     with pytest.raises(InputError, match="no valid bundle description"):
-        checkpoint.load_bundle(copy)
+        bundles.load_bundle(copy)
 
 
 def test_spectra_of_another_width_are_refused(run: Path) -> None:
-    bundle, info = checkpoint.load_bundle(run)
+    bundle, info = bundles.load_bundle(run)
     with pytest.raises(InputError, match="takes sampled spectra of 24 values"):
         pipeline.predict_stars(made_up_stars(n_xp=30), bundle, info)
 

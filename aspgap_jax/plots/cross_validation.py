@@ -1,0 +1,232 @@
+"""The figures of a cross-validation: 2, 5, 6 and 8 of the paper, and the learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from aspgap_jax import labels
+from aspgap_jax.plots.style import (
+    BLUE,
+    COUNT,
+    FONT,
+    GREY,
+    ORANGE,
+    SMALL,
+    annotate,
+    axis_name,
+    colour_bar,
+    compare,
+    complete,
+    hexbin,
+    label_panels,
+    log_norm,
+    name_axes,
+    new_figure,
+    normal,
+    number,
+)
+
+__all__ = [
+    "chi_distribution",
+    "learning_curves",
+    "one_to_one",
+    "one_to_one_by_sigma",
+    "training_set",
+]
+
+CHI_RANGE = 5.0
+# What the terms of the loss are called on axes.
+TERMS = {
+    "total": "total loss",
+    "nll": "negative log-likelihood",
+    "branch": "hallucinator branch",
+    "l1": "L1 norm of the weights",
+    "kl": "KL divergence of chi",
+}
+
+
+def training_set(stars: Float[np.ndarray, "star label"]) -> Figure:
+    """Figure 2: the labels of a sample.
+
+    Left, the Kiel diagram coloured by the mean [M/H] of a cell; right, the number
+    of stars in the plane of [M/H] and [alpha/M].
+
+    Args:
+        stars: labels in the units of the label table; a star with an unknown
+            label is left out of the panels that need it.
+    """
+    figure = new_figure(0.5)
+    kiel, abundances = figure.subplots(1, 2)
+    columns = {name: stars[:, labels.index(name)] for name in ("teff", "logg", "m_h", "alpha_m")}
+
+    teff, logg, moh = complete(columns["teff"], columns["logg"], columns["m_h"])
+    cells = hexbin(kiel, teff, logg, C=moh, reduce_C_function=np.mean)
+    if moh.size:
+        # The few most metal-poor stars would take half of the colours.
+        cells.set_norm(Normalize(*np.percentile(moh, [1, 99])))
+    kiel.invert_xaxis()
+    kiel.invert_yaxis()
+    name = f"mean {axis_name('m_h')}"
+    colour_bar(figure, cells, kiel, name, location="top", aspect=30, extend="both")
+    name_axes(kiel, axis_name("teff"), axis_name("logg"))
+
+    moh, aom = complete(columns["m_h"], columns["alpha_m"])
+    cells = hexbin(abundances, moh, aom, mincnt=1)
+    cells.set_norm(log_norm([cells]))
+    colour_bar(figure, cells, abundances, COUNT, location="top", aspect=30, format="{x:g}")
+    name_axes(abundances, axis_name("m_h"), axis_name("alpha_m"))
+    return figure
+
+
+def one_to_one(
+    prediction: Float[np.ndarray, "star label"],
+    truth: Float[np.ndarray, "star label"],
+    *,
+    reference: str = "APOGEE",
+) -> Figure:
+    """Figure 5: predicted against true labels, coloured by the logarithm of the density.
+
+    Solid, the one-to-one line; dashed, one rms residual to either side. Printed
+    are the rms, the MAD scatter, the bias (prediction - truth) and the outlier
+    rate eta of eq. 5, as :mod:`aspgap_jax.validation.metrics` defines them.
+
+    Args:
+        prediction: predicted labels.
+        truth: true labels, NaN where unknown.
+        reference: where ``truth`` comes from, for the axes.
+    """
+    figure, panels = label_panels(1.2)
+    drawn = []
+    for axes, column in zip(panels, range(len(labels.LABELS)), strict=True):
+        x, y = complete(truth[:, column], prediction[:, column])
+        extent = compare(axes, labels.LABELS[column], x, y, reference)
+        if x.size:
+            drawn.append(hexbin(axes, x, y, extent=extent, mincnt=1))
+    if drawn:
+        norm = log_norm(drawn)
+        for cells in drawn:
+            cells.set_norm(norm)
+        bar = {"location": "top", "aspect": 90, "format": "{x:g}"}
+        colour_bar(figure, drawn[0], panels, COUNT, **bar)
+    return figure
+
+
+def one_to_one_by_sigma(
+    prediction: Float[np.ndarray, "star label"],
+    sigma: Float[np.ndarray, "star label"],
+    truth: Float[np.ndarray, "star label"],
+    *,
+    reference: str = "APOGEE",
+) -> Figure:
+    """Figure 6: as :func:`one_to_one`, coloured by the median predicted sigma of a cell.
+
+    Args:
+        prediction: predicted labels.
+        sigma: their predicted 1-sigma uncertainties.
+        truth: true labels, NaN where unknown.
+        reference: where ``truth`` comes from, for the axes.
+    """
+    figure, panels = label_panels(1.2)
+    for axes, column in zip(panels, range(len(labels.LABELS)), strict=True):
+        label = labels.LABELS[column]
+        x, y, s = complete(truth[:, column], prediction[:, column], sigma[:, column])
+        extent = compare(axes, label, x, y, reference)
+        if x.size:
+            cells = hexbin(axes, x, y, extent=extent, C=s, reduce_C_function=np.median)
+            cells.set_norm(Normalize(*np.percentile(s, [2, 98])))
+            name = rf"$\sigma$ {label.axis}"
+            colour_bar(figure, cells, axes, name, location="top", extend="both", aspect=18)
+    return figure
+
+
+def chi_distribution(chi: Float[np.ndarray, "star label"]) -> Figure:
+    """Figure 8: distribution of chi with N(0, 1) and the best-fitting normal.
+
+    The best-fitting normal is that of maximum likelihood: it has the mean and the
+    standard deviation of all stars, those beyond the panel's range included.
+
+    Args:
+        chi: (truth - prediction) / sqrt(truth_error^2 + sigma^2), NaN where unknown.
+    """
+    figure, panels = label_panels(0.9)
+    edges = np.linspace(-CHI_RANGE, CHI_RANGE, 61)
+    grid = np.linspace(-CHI_RANGE, CHI_RANGE, 401)
+    peaks = [0.4]
+    for axes, values, label in zip(panels, chi.T, labels.LABELS, strict=True):
+        (values,) = complete(values)
+        axes.plot(grid, normal(grid, 0.0, 1.0), "--", color=BLUE, lw=1.0, label="N(0, 1)")
+        note = "no stars"
+        if values.size:
+            mean, sigma = float(np.mean(values)), float(np.std(values))
+            density = np.histogram(values, edges)[0] / (values.size * np.diff(edges))
+            axes.stairs(density, edges, fill=True, color=GREY, zorder=0)
+            note = f"mean {number(mean, 2)}\n$\\sigma$ {number(sigma, 2)}"
+            peaks.append(float(density.max()))
+            if sigma > 0:
+                axes.plot(grid, normal(grid, mean, sigma), color=ORANGE, lw=1.2, label="best fit")
+        annotate(axes, note)
+        axes.set_xlim(-CHI_RANGE, CHI_RANGE)
+        name_axes(axes, rf"$\chi$ of {label.symbol}", "")
+    for axes in panels:
+        # One scale, and room for the numbers above the peak.
+        axes.set_ylim(0.0, 1.3 * max(peaks))
+    panels[0].set_ylabel("probability density", fontsize=FONT)
+    panels[0].legend(loc="upper right", fontsize=SMALL, frameon=False, handlelength=1.6)
+    return figure
+
+
+def learning_curves(history: Sequence[Mapping[str, float | int]]) -> Figure:
+    """The terms of the loss by epoch: a panel a term, a line a member.
+
+    Args:
+        history: a row an epoch and member, with ``epoch``, optionally ``member``,
+            and the terms as ``train_NAME`` and ``valid_NAME``.
+
+    Raises:
+        ValueError: no row, or no term in them.
+    """
+    keys = dict.fromkeys(key for row in history for key in row)
+    splits = {"train": (BLUE, "-"), "valid": (ORANGE, "--")}
+    terms = list(
+        dict.fromkeys(
+            key.split("_", 1)[1] for key in keys if key.split("_", 1)[0] in splits and "_" in key
+        )
+    )
+    if not terms:
+        raise ValueError("the history has no train_ or valid_ term to draw")
+    members = sorted({row.get("member", 0) for row in history})
+    width = min(3, len(terms))
+    height = -(-len(terms) // width)
+    figure = new_figure(0.31 * height)
+    panels = figure.subplots(height, width, squeeze=False).ravel()
+    for axes, term in zip(panels, terms, strict=False):
+        for split, (colour, style) in splits.items():
+            for member in members:
+                key = f"{split}_{term}"
+                rows = [row for row in history if row.get("member", 0) == member and key in row]
+                if rows:
+                    axes.plot(
+                        [row["epoch"] for row in rows],
+                        [row[key] for row in rows],
+                        style,
+                        color=colour,
+                        lw=0.8,
+                        alpha=max(0.4, 1.0 / len(members)),
+                    )
+        name_axes(axes, "epoch", TERMS.get(term, term))
+    for axes in panels[len(terms) :]:
+        axes.set_axis_off()
+    figure.legend(
+        handles=[Line2D([], [], color=c, ls=ls, label=split) for split, (c, ls) in splits.items()],
+        loc="outside upper center",
+        ncols=len(splits),
+        fontsize=FONT,
+        frameon=False,
+    )
+    return figure
