@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replace_file", "write_text"]
+__all__ = ["new_folder", "replace_file", "write_text"]
 
 
 @contextmanager
@@ -40,3 +40,24 @@ def write_text(path: Path, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path`` atomically."""
     with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; rename it to ``path`` on success.
+
+    Raises:
+        FileExistsError: ``path`` is a file, or a folder that is not empty.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and (path.is_file() or any(path.iterdir())):
+        raise FileExistsError(f"{path} exists already")
+    with tempfile.TemporaryDirectory(
+        prefix=f".{path.name}.", suffix=".tmp", dir=path.parent, ignore_cleanup_errors=True
+    ) as name:
+        yield Path(name)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(name).chmod(0o777 & ~umask)
+        Path(name).rename(path)

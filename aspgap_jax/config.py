@@ -67,6 +67,9 @@ class Model:
     """Hidden layers of the APOGEE decoder."""
     dropout: float = 0.05
     """Probability that a hidden unit is dropped in training."""
+    compute: Literal["float32", "bfloat16"] = "float32"
+    """Type in which the blocks multiply. Parameters, the encoder's first layer, the
+    layers that give labels, the loss and its moments are float32 always."""
 
     def __post_init__(self) -> None:
         for name in ("encoder", "hallucinator", "xp_decoder", "apogee_decoder"):
@@ -110,8 +113,13 @@ class Optim:
 
     learning_rate: float = 1e-3
     """Initial learning rate."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Keep the learning rate, or anneal it to zero over the epochs."""
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    """Keep the learning rate, anneal it to zero over the epochs, or lower it
+    whenever the validation loss stands still."""
+    plateau_factor: float = 0.5
+    """What ``plateau`` multiplies the learning rate by."""
+    plateau_patience: int = 5
+    """Epochs without a lower validation loss before it does."""
     weight_decay: float = 0.0
     """L2 penalty added to the gradient, as PyTorch's Adam does (released code: 1e-5)."""
     clip_norm: float | None = None
@@ -120,6 +128,11 @@ class Optim:
     def __post_init__(self) -> None:
         _positive(self, "learning_rate")
         _not_negative(self, "weight_decay")
+        _require(
+            0 < self.plateau_factor < 1,
+            f"plateau_factor must be in (0, 1), got {self.plateau_factor}",
+        )
+        _positive(self, "plateau_patience")
         _require(
             self.clip_norm is None or self.clip_norm > 0,
             f"clip_norm must be > 0 or None, got {self.clip_norm}",

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from aspgap_jax import plots, report
 from aspgap_jax.atomic import write_text
+from aspgap_jax.epoch_log import read_log
+from aspgap_jax.errors import InputError
 from aspgap_jax.stars import Cut
 from aspgap_jax.survey import catalogue
 from aspgap_jax.survey.predictions import Predictions, read_predictions
 from aspgap_jax.validation import metrics
 
-__all__ = ["evaluate"]
+__all__ = ["draw_learning_curves", "evaluate"]
 
 
 def evaluate(folder: Path) -> str:
@@ -62,9 +64,7 @@ def draw(folder: Path, predictions: Predictions) -> list[tuple[Path, str]]:
     """Draw the figures of a cross-validation; paths and captions."""
     truth, predicted = predictions.truth, predictions.prediction
     chi = metrics.normalised_residual(predicted, predictions.sigma, truth, predictions.truth_error)
-    history = [
-        json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
+    history = read_log(folder / "log.jsonl")
     drawn = {
         "figure02_training_set": (plots.training_set(truth), "Fig. 2: the training set."),
         "figure05_one_to_one": (
@@ -87,3 +87,30 @@ def draw(folder: Path, predictions: Predictions) -> list[tuple[Path, str]]:
         plots.save(figure, path)
         figures.append((path, caption))
     return figures
+
+
+def draw_learning_curves(folder: Path, out: Path | None = None) -> tuple[Path, Path]:
+    """Draw the learning curves of a run, finished or in progress.
+
+    Args:
+        folder: of the run.
+        out: folder of the figures; by default ``figures`` in that of the run.
+
+    Returns:
+        The PNG and the PDF.
+
+    Raises:
+        InputError: the folder has no log, or no epoch is done.
+    """
+    history = read_log(folder / "log.jsonl")
+    if not history:
+        raise InputError(
+            f"{folder / 'log.jsonl'}: no finished epoch there: give the folder of "
+            "`aspgap train` or `aspgap crossval`, once it has trained an epoch"
+        )
+    figure = plots.learning_curves(history)
+    out = folder / "figures" if out is None else out
+    written = (out / "learning_curves.png", out / "learning_curves.pdf")
+    for path in written:
+        plots.save(figure, path)
+    return written

@@ -15,13 +15,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from aspgap_jax.config import Loss
+from aspgap_jax.config import Config, Loss
 from aspgap_jax.model import Outputs, Params
 from aspgap_jax.typing import Array, Float, Labels, PerLabel, PerStar, Scalar
 
 __all__ = [
+    "Hyper",
     "LossTerms",
     "apogee_branch",
+    "hyper_of",
     "kl_to_standard_normal",
     "l1_norm",
     "log_variance",
@@ -31,6 +33,31 @@ __all__ = [
     "total",
     "xp_nll",
 ]
+
+
+class Hyper(NamedTuple):
+    """Settings that are traced, so that trainings which differ in them compile once.
+
+    Attributes:
+        alpha_xp: alpha_1, weight of the XP decoder's residuals.
+        alpha_apogee: alpha_2, weight of the hallucinator's residuals.
+        l1: Lambda_1.
+        kl: Lambda_2.
+        learning_rate: initial learning rate.
+    """
+
+    alpha_xp: Scalar
+    alpha_apogee: Scalar
+    l1: Scalar
+    kl: Scalar
+    learning_rate: Scalar
+
+
+def hyper_of(cfg: Config) -> Hyper:
+    """The values of a config, as float32 scalars."""
+    loss = cfg.loss
+    values = (loss.alpha_xp, loss.alpha_apogee, loss.l1, loss.kl, cfg.optim.learning_rate)
+    return Hyper(*(jnp.asarray(value, jnp.float32) for value in values))
 
 
 class LossTerms(NamedTuple):
@@ -121,6 +148,7 @@ def loss_terms(
     weight: PerStar,
     params: Params,
     n_stars: Scalar,
+    hyper: Hyper,
     cfg: Loss,
     axis_name: str | None = None,
 ) -> LossTerms:
@@ -134,13 +162,14 @@ def loss_terms(
         params: the trainable blocks alone.
         n_stars: N, the size of the training set. Lambda_1 and Lambda_2 are over
             it, so that the objective does not depend on the batch size.
-        cfg: weights and options.
+        hyper: alpha_1 and alpha_2.
+        cfg: options; its weights are not used.
         axis_name: the device axis to pool over, or ``None``.
     """
     log_var = log_variance(outputs.log_sigma, label_error, cfg)
     residual = labels - outputs.mean
-    nll = xp_nll(residual, log_var, cfg.alpha_xp)
-    branch = apogee_branch(labels - outputs.apogee_mean, log_var, cfg.alpha_apogee, cfg)
+    nll = xp_nll(residual, log_var, hyper.alpha_xp)
+    branch = apogee_branch(labels - outputs.apogee_mean, log_var, hyper.alpha_apogee, cfg)
     moments = pooled_moments(residual * jnp.exp(-0.5 * log_var), weight, axis_name)
     kl = kl_to_standard_normal(*moments).sum()
     return LossTerms(
@@ -151,6 +180,6 @@ def loss_terms(
     )
 
 
-def total(terms: LossTerms, cfg: Loss) -> Scalar:
+def total(terms: LossTerms, hyper: Hyper) -> Scalar:
     """Eq. 3."""
-    return terms.nll + terms.branch + cfg.l1 * terms.l1 + cfg.kl * terms.kl
+    return terms.nll + terms.branch + hyper.l1 * terms.l1 + hyper.kl * terms.kl

@@ -2,14 +2,21 @@
 
 Every block is a multilayer perceptron. The modules hold no parameters:
 ``init_*`` makes a pytree, ``encode``, ``decode_xp``, ``hallucinate`` and
-``decode_apogee`` apply one. Dropout acts only where a ``key`` is given.
+``decode_apogee`` apply one. Dropout acts only where a ``key`` is given: one for
+the whole batch, or one a star, which makes a star's dropout independent of the
+batch that it stands in.
 
 The networks of the APOGEE side speak of line depth, 1 - flux, so that their
 inputs and outputs scatter around zero; spectra outside are normalised flux.
+
+Between the hallucinator's last layer and the APOGEE decoder's first there is no
+nonlinearity and no dropout: their product is one layer. :func:`merge` makes it,
+and the labels of the second branch come without the spectrum.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -31,6 +38,10 @@ __all__ = [
     "hallucinate",
     "init",
     "init_apogee_decoder",
+    "merge",
+    "merging_pays",
+    "output_width",
+    "read_hallucinated",
 ]
 
 Variables = Any
@@ -38,22 +49,48 @@ Variables = Any
 
 
 class MLP(nn.Module):
-    """Dense layers with LeakyReLU, and dropout after every hidden layer.
+    """Dense layers with LeakyReLU, and dropout after hidden layers.
 
     Attributes:
         features: widths of the hidden layers, then of the output.
         dropout: probability that a hidden unit is dropped in training.
+        dropped: so many hidden layers have dropout, from the first; ``None``: all.
+        compute: type in which the layers multiply. Parameters are float32 always.
+        exact: layers that multiply in float32 all the same, by number.
     """
 
     features: tuple[int, ...]
     dropout: float = 0.0
+    dropped: int | None = None
+    compute: str = "float32"
+    exact: tuple[int, ...] = ()
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        for width in self.features[:-1]:
-            x = nn.leaky_relu(nn.Dense(width)(x))
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(self.features[-1])(x)
+    def __call__(self, x: jax.Array, keep: jax.Array | None = None) -> jax.Array:
+        """Apply the layers.
+
+        Args:
+            x: inputs ``[star, input]``.
+            keep: False where a hidden unit is dropped ``[star, unit]``, of all
+                layers with dropout one after the other; ``None`` drops none.
+        """
+        first = 0
+        for i, width in enumerate(self.features):
+            # Without a type of its own a layer multiplies in that of its parameters.
+            exact = self.compute == "float32" or i in self.exact
+            x = nn.Dense(width, dtype=None if exact else self.compute)(x)
+            if i < len(self.features) - 1:
+                x = nn.leaky_relu(x)
+            if keep is not None and i < len(self.droppable):
+                units = keep[:, first : first + width]
+                x = jnp.where(units, x / (1.0 - self.dropout), jnp.zeros_like(x))
+                first += width
+        return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+    @property
+    def droppable(self) -> tuple[int, ...]:
+        """Widths of the layers that have dropout."""
+        return self.features[:-1][: self.dropped]
 
 
 class Params(NamedTuple):
@@ -80,23 +117,35 @@ class Outputs(NamedTuple):
 
 
 def encoder(cfg: Model) -> MLP:
-    """XP encoder: spectrum to latents."""
-    return MLP((*cfg.encoder, cfg.latent), cfg.dropout)
+    """XP encoder: spectrum to latents. Its first layer is exact, for a spectrum has
+    more digits than bfloat16."""
+    return MLP((*cfg.encoder, cfg.latent), cfg.dropout, compute=cfg.compute, exact=(0,))
 
 
 def xp_decoder(cfg: Model) -> MLP:
     """XP decoder: latents to a mean and a log-sigma a label."""
-    return MLP((*cfg.xp_decoder, 2 * len(labels.LABELS)), cfg.dropout)
+    return _reader(cfg, cfg.xp_decoder, 2 * len(labels.LABELS))
 
 
 def hallucinator(cfg: Model, n_pixels: int) -> MLP:
     """Hallucinator: latents to the line depths of an APOGEE-like spectrum."""
-    return MLP((*cfg.hallucinator, n_pixels), cfg.dropout)
+    return MLP((*cfg.hallucinator, n_pixels), cfg.dropout, compute=cfg.compute)
 
 
 def apogee_decoder(cfg: Model) -> MLP:
     """APOGEE decoder: line depths to labels."""
-    return MLP((*cfg.apogee_decoder, len(labels.LABELS)), cfg.dropout)
+    return _reader(cfg, cfg.apogee_decoder, len(labels.LABELS))
+
+
+def merged_reader(cfg: Model) -> MLP:
+    """Hallucinator and APOGEE decoder in one: latents to labels."""
+    hidden = (*cfg.hallucinator, *cfg.apogee_decoder)
+    return _reader(cfg, hidden, len(labels.LABELS), dropped=len(cfg.hallucinator))
+
+
+def _reader(cfg: Model, hidden: tuple[int, ...], width: int, dropped: int | None = None) -> MLP:
+    """A block that gives labels: its last layer is exact."""
+    return MLP((*hidden, width), cfg.dropout, dropped, cfg.compute, exact=(len(hidden),))
 
 
 def init(key: jax.Array, cfg: Model, *, n_xp: int, n_pixels: int) -> Params:
@@ -116,13 +165,23 @@ def init_apogee_decoder(key: jax.Array, cfg: Model, *, n_pixels: int) -> Variabl
 
 
 def _run(block: MLP, variables: Variables, x: jax.Array, key: jax.Array | None) -> jax.Array:
-    if key is None:
+    if key is None or block.dropout == 0:
         return block.apply(variables, x)
-    return block.apply(variables, x, train=True, rngs={"dropout": key})
+    width = sum(block.droppable)
+    draw = partial(jax.random.bernoulli, p=1.0 - block.dropout)
+    if key.ndim == 0:
+        keep = draw(key, shape=(len(x), width))
+    else:
+        keep = jax.vmap(partial(draw, shape=(width,)))(key)
+    return block.apply(variables, x, keep)
 
 
-def _fold_in(key: jax.Array | None, data: int) -> jax.Array | None:
-    return None if key is None else jax.random.fold_in(key, data)
+def _split(key: jax.Array | None) -> jax.Array | tuple[None, None, None]:
+    """Keys of three blocks ``[block, ...]``."""
+    if key is None:
+        return None, None, None
+    split = partial(jax.random.split, num=3)
+    return split(key) if key.ndim == 0 else jax.vmap(split, out_axes=1)(key)
 
 
 def encode(cfg: Model, params: Params, xp: XP, key: jax.Array | None = None) -> Latents:
@@ -154,10 +213,71 @@ def decode_apogee(
     return _run(apogee_decoder(cfg), variables, 1.0 - flux, key)
 
 
+def merge(params: Params, decoder: Variables, compute: str = "float32") -> Variables:
+    """Hallucinator and APOGEE decoder as one MLP, without the spectrum between them.
+
+    The decoder's first layer applied to the hallucinator's last one,
+    (h W_h + b_h) W_d + b_d, is the layer h (W_h W_d) + (b_h W_d + b_d).
+
+    Args:
+        params: the trainable blocks; the hallucinator's are used.
+        decoder: the APOGEE decoder.
+        compute: type of the factors W_h and W_d; the product is float32.
+
+    Returns:
+        the parameters that :func:`read_hallucinated` takes.
+    """
+    first, second = params.hallucinator["params"], decoder["params"]
+    depth, read = first[f"Dense_{len(first) - 1}"], second["Dense_0"]
+    layers = [first[f"Dense_{i}"] for i in range(len(first) - 1)]
+    kernel = jnp.matmul(
+        depth["kernel"].astype(compute),
+        read["kernel"].astype(compute),
+        preferred_element_type=jnp.float32,
+    )
+    layers.append({"kernel": kernel, "bias": depth["bias"] @ read["kernel"] + read["bias"]})
+    layers += [second[f"Dense_{i}"] for i in range(1, len(second))]
+    return {"params": {f"Dense_{i}": layer for i, layer in enumerate(layers)}}
+
+
+def read_hallucinated(
+    cfg: Model, merged: Variables, latents: Latents, key: jax.Array | None = None
+) -> Labels:
+    """Latents to the scaled labels of the second branch, without its spectrum.
+
+    Equal, to float tolerance, to :func:`decode_apogee` of :func:`hallucinate`;
+    dropout acts on the hallucinator's layers alone, with the same masks.
+
+    Args:
+        cfg: sizes of the blocks.
+        merged: of :func:`merge`.
+        latents: of :func:`encode`.
+        key: drives dropout; ``None`` switches it off.
+    """
+    return _run(merged_reader(cfg), merged, latents, key)
+
+
+def merging_pays(cfg: Model, *, n_pixels: int, batch: int) -> bool:
+    """Whether a training step multiplies less with the merged layer.
+
+    With h and d the widths on both sides of p pixels, and b stars, a step
+    multiplies, forward, for the gradient of its inputs and for that of W_h,
+
+    - spelled out: b p (h + d) + b p (h + d) + b p h;
+    - merged: h p d + b h d, then 2 b h d and h p d.
+    """
+    h = (cfg.latent, *cfg.hallucinator)[-1]
+    d = (*cfg.apogee_decoder, len(labels.LABELS))[0]
+    spelled_out = batch * n_pixels * (3 * h + 2 * d)
+    return 2 * h * n_pixels * d + 3 * batch * h * d < spelled_out
+
+
 def apply(
     cfg: Model, params: Params, decoder: Variables, xp: XP, key: jax.Array | None = None
 ) -> Outputs:
-    """Both branches of Fig. 3.
+    """Both branches of Fig. 3, as a training step runs them.
+
+    The second branch is merged or spelled out, whichever multiplies less.
 
     Args:
         cfg: sizes of the blocks.
@@ -165,12 +285,19 @@ def apply(
         decoder: the frozen APOGEE decoder, which is run without dropout always:
             it is an instrument here, not a learner.
         xp: scaled spectra.
-        key: drives dropout; ``None`` switches it off.
+        key: drives dropout: one, or one a star; ``None`` switches it off.
     """
-    latents = encode(cfg, params, xp, _fold_in(key, 0))
-    mean, log_sigma = decode_xp(cfg, params, latents, _fold_in(key, 1))
-    flux = hallucinate(cfg, params, latents, _fold_in(key, 2))
-    return Outputs(mean, log_sigma, decode_apogee(cfg, decoder, flux))
+    encoder_key, decoder_key, branch_key = _split(key)
+    latents = encode(cfg, params, xp, encoder_key)
+    mean, log_sigma = decode_xp(cfg, params, latents, decoder_key)
+    if merging_pays(cfg, n_pixels=output_width(params.hallucinator), batch=len(xp)):
+        apogee_mean = read_hallucinated(
+            cfg, merge(params, decoder, cfg.compute), latents, branch_key
+        )
+    else:
+        flux = hallucinate(cfg, params, latents, branch_key)
+        apogee_mean = decode_apogee(cfg, decoder, flux)
+    return Outputs(mean, log_sigma, apogee_mean)
 
 
 def output_width(variables: Variables) -> int:

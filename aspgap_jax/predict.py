@@ -12,11 +12,45 @@ from tqdm import tqdm
 
 from aspgap_jax import model
 from aspgap_jax.config import Config
+from aspgap_jax.domain import Domain
 from aspgap_jax.model import Params, Variables
+from aspgap_jax.photometry import Photometry
 from aspgap_jax.scaling import REFERENCE_MAGNITUDE, Scalers
 from aspgap_jax.typing import XP, Array, Float, PerStar
+from aspgap_jax.uncertainty import Calibration
 
-__all__ = ["Bundle", "Estimate", "combine", "predict", "predict_in_batches"]
+__all__ = [
+    "FLUX_UNIT",
+    "Bundle",
+    "Estimate",
+    "Trust",
+    "combine",
+    "predict",
+    "predict_in_batches",
+    "with_second_path",
+    "without_spectra",
+]
+
+FLUX_UNIT = 1e-18
+"""W m^-2 nm^-1. The squares of fluxes in W m^-2 nm^-1 are too small for float32."""
+
+
+class Trust(NamedTuple):
+    """How far labels can be trusted: fitted after the training, to its stars.
+
+    Attributes:
+        calibration: of the uncertainties.
+        domain: scores and thresholds of the flags.
+        photometry: synthetic magnitudes; G where a file has none.
+        instrument: from BP and RP coefficients to sampled fluxes, in units of
+            :data:`FLUX_UNIT` ``[xp, coeff]``; no columns where the networks take
+            coefficients themselves.
+    """
+
+    calibration: Calibration
+    domain: Domain
+    photometry: Photometry
+    instrument: Float[Array, "xp coeff"]
 
 
 class Bundle(NamedTuple):
@@ -26,11 +60,26 @@ class Bundle(NamedTuple):
         params: encoder, hallucinator and XP decoder.
         decoder: the frozen APOGEE decoder of the second branch.
         scalers: of spectra and labels.
+        second: hallucinator and APOGEE decoder merged (:func:`aspgap_jax.model.merge`).
+            A bundle without spectra (:func:`without_spectra`) has this alone of both.
+        trust: shared by the members; ``None`` before it is fitted.
     """
 
     params: Params
     decoder: Variables
     scalers: Scalers
+    second: Variables = None
+    trust: Trust | None = None
+
+
+def with_second_path(bundle: Bundle) -> Bundle:
+    """The bundle with its second branch merged, once for all predictions."""
+    return bundle._replace(second=jax.vmap(model.merge)(bundle.params, bundle.decoder))
+
+
+def without_spectra(bundle: Bundle) -> Bundle:
+    """The bundle without what only a hallucinated spectrum needs: half its size."""
+    return bundle._replace(params=bundle.params._replace(hallucinator=None), decoder=None)
 
 
 class Estimate(NamedTuple):

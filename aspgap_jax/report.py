@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page that needs nothing beside it."""
+"""Reports of a run and of its validation: HTML pages that need nothing beside them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from aspgap_jax import labels
@@ -15,7 +16,7 @@ from aspgap_jax.errors import InputError
 from aspgap_jax.validation.metrics import GROUPS, STATISTICS, MetricsTable, format_rows
 from aspgap_jax.validation.paper import PAPER, SOURCE
 
-__all__ = ["write_report"]
+__all__ = ["Entry", "write_report", "write_validation"]
 
 IMAGE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".svg": "image/svg+xml"}
 
@@ -82,6 +83,66 @@ def write_report(
         _section("Selection", _selection(cuts)),
         _section("Files", _links(Path(path).parent, files)),
     ]
+    _write_page(path, title, sections)
+
+
+class Entry(NamedTuple):
+    """One study on the page of a validation.
+
+    Attributes:
+        title: heading.
+        numbers: what was found, nested at will; lists are left to the JSON file.
+        paper: the paper's numbers as text, under the same keys.
+        figures: image files with their captions.
+        notes: sentences to be read with the numbers.
+    """
+
+    title: str
+    numbers: Mapping[str, Any]
+    paper: Mapping[str, Any]
+    figures: Sequence[tuple[Path, str]]
+    notes: Sequence[str]
+
+
+def write_validation(
+    path: Path,
+    *,
+    title: str,
+    facts: Mapping[str, str],
+    entries: Sequence[Entry],
+    missing: Mapping[str, str],
+    failed: Mapping[str, str],
+    files: Sequence[tuple[Path, str]],
+) -> None:
+    """Write the page of a validation, atomically: figures, numbers, the paper's beside them.
+
+    Args:
+        path: the HTML file.
+        title: heading of the page.
+        facts: of the run.
+        entries: the studies that ran, in the order of the page.
+        missing: headings of those that could not, and what they need.
+        failed: headings of those that failed, and why.
+        files: other products with what they hold.
+
+    Raises:
+        InputError: a figure is absent or of a type that browsers do not show.
+    """
+    sections = [_section("Run", _facts(facts))]
+    for entry in entries:
+        body = [_figure(Path(file), words) for file, words in entry.figures]
+        body += _number_tables(entry.numbers, entry.paper)
+        body += [f'<p class="note">{escape(note)}</p>' for note in entry.notes]
+        sections.append(_section(escape(entry.title), "\n".join(body)))
+    sections += [
+        _section("Failed", _facts(failed)),
+        _section("Not run: what it needs", _facts(missing)),
+        _section("Files", _links(Path(path).parent, files)),
+    ]
+    _write_page(path, title, sections)
+
+
+def _write_page(path: Path, title: str, sections: Sequence[str]) -> None:
     write_text(
         path,
         "<!doctype html>\n"
@@ -168,6 +229,83 @@ def _accuracy(metrics: MetricsTable, paper: bool) -> str:
             f"{escape(SOURCE)}.</p>"
         )
     return "\n".join(tables)
+
+
+def _number_tables(
+    numbers: Mapping[str, Any], paper: Mapping[str, Any], caption: str = ""
+) -> list[str]:
+    """Nested numbers as tables: scalars in one, rows with the same columns in one each."""
+    scalars = {name: value for name, value in numbers.items() if _is_scalar(value)}
+    tables = []
+    if scalars:
+        printed = {name: str(paper.get(name, "")) for name in scalars}
+        head = ["", "value", "paper"] if any(printed.values()) else []
+        rows = [
+            _row(
+                [escape(_words(name)), escape(_value(name, value))]
+                + ([_paper(printed[name])] if head else [])
+            )
+            for name, value in scalars.items()
+        ]
+        tables.append(_table(head, rows, escape(caption)))
+    groups: dict[tuple[str, ...], dict[str, Mapping[str, Any]]] = {}
+    for name, value in numbers.items():
+        if not isinstance(value, Mapping):
+            continue
+        printed_here = paper.get(name, {})
+        if any(isinstance(inner, Mapping) for inner in value.values()):
+            inner_caption = f"{caption}: {_words(name)}" if caption else _words(name)
+            tables += _number_tables(value, printed_here, inner_caption)
+        elif columns := tuple(key for key, inner in value.items() if _is_scalar(inner)):
+            groups.setdefault(columns, {})[name] = value
+    tables += [_matrix(columns, rows, paper, caption) for columns, rows in groups.items()]
+    return tables
+
+
+def _matrix(
+    columns: Sequence[str],
+    rows: Mapping[str, Mapping[str, Any]],
+    paper: Mapping[str, Any],
+    caption: str,
+) -> str:
+    """A row a mapping; a column of the paper's numbers after each that has any."""
+    head, cells = [""], [[escape(_words(name))] for name in rows]
+    for column in columns:
+        head.append(escape(_words(column)))
+        printed = [str(paper.get(name, {}).get(column, "")) for name in rows]
+        for line, values in zip(cells, rows.values(), strict=True):
+            line.append(escape(_value(column, values[column])))
+        if any(printed):
+            head.append(_paper("paper"))
+            for line, text in zip(cells, printed, strict=True):
+                line.append(_paper(text))
+    return _table(head, [_row(line) for line in cells], escape(caption))
+
+
+def _paper(text: str) -> str:
+    return f'<span class="paper">{escape(text)}</span>'
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, str | bool | int | float)
+
+
+def _words(name: str) -> str:
+    """A key as words; a label with its unit."""
+    if name in labels.names():
+        return f"{name} [{labels.LABELS[labels.index(name)].unit}]"
+    return name.replace("_", " ")
+
+
+def _value(name: str, value: Any) -> str:
+    """A number with four digits, or as many as it takes; rates as the paper prints them."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        if name.endswith("_rate"):
+            return f"{100 * value:.2f} %"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def _figure(file: Path, words: str) -> str:

@@ -93,6 +93,14 @@ GIANTS: tuple[tuple[str, Predicate], ...] = (
     ("error of [M/H] < 0.03", lambda stars: _error(stars, "m_h") < 0.03),
 )
 
+BROAD: tuple[tuple[str, Predicate], ...] = (
+    *USABLE,
+    *(_within_limits(label) for label in labels.LABELS[:3]),
+    apogee_snr_above(50.0),
+    ("error of [alpha/M] < 0.05", lambda stars: _error(stars, "alpha_m") < 0.05),
+    ("error of [M/H] < 0.05", lambda stars: _error(stars, "m_h") < 0.05),
+)
+
 TABLE_1: tuple[tuple[str, Predicate], ...] = (
     *USABLE,
     *(_within_limits(label) for label in labels.LABELS),
@@ -106,12 +114,13 @@ TABLE_1: tuple[tuple[str, Predicate], ...] = (
 
 SELECTIONS: Mapping[str, Sequence[tuple[str, Predicate]]] = {
     "giants": GIANTS,
+    "broad": BROAD,
     "table_1": TABLE_1,
     "usable": USABLE,
-    "spectra": SPECTRA,
 }
-"""``giants``: the benchmark selection; ``table_1``: the paper's; ``usable``: no cut
-but what a training needs; ``spectra``: no cut but what a prediction needs."""
+"""``giants``: the benchmark selection; ``broad``: dwarfs and subgiants too (the
+released bundle's); ``table_1``: the paper's; ``usable``: no cut
+but what a training needs."""
 
 
 def apply_cuts(stars: TrainingSet, cuts: Sequence[tuple[str, Predicate]]) -> TrainingSet:

@@ -6,7 +6,8 @@ Cross-validates the same folds with variants of the preset ``compact``:
 - ``balanced``: rows resampled evenly in ([M/H], [alpha/M]) (section 2.2);
 - ``printed``: magnitude exponent 0.5, as the paper prints it (section 2.3);
 - ``kl``: with the Kullback-Leibler term (eq. 4), Lambda_2 / N = 0.2;
-- ``l1``: with the sum of absolute parameters (eq. 3), Lambda_1 / N = 1e-6.
+- ``l1``: with the sum of absolute parameters (eq. 3), Lambda_1 / N = 1e-6;
+- ``bfloat16``: multiplied in bfloat16, parameters and loss in float32.
 
 Every variant has the same seeds; the spread is that of single seeds.
 
@@ -48,6 +49,8 @@ class Study:
     """Epochs of every training."""
     draws_per_bin: int = 100
     """Draws from every bin when balanced: 100 give about as many rows as there are stars."""
+    only: tuple[str, ...] = ()
+    """Compare these variants alone; all by default."""
     json: Path | None = None
     """File for the numbers."""
 
@@ -68,6 +71,7 @@ def variants(study: Study) -> dict[str, Config]:
         "printed": replace(base, data=replace(base.data, magnitude_exponent=0.5)),
         "kl": replace(base, loss=replace(base.loss, kl=0.2 * N_TRAIN)),
         "l1": replace(base, loss=replace(base.loss, l1=1e-6 * N_TRAIN)),
+        "bfloat16": replace(base, model=replace(base.model, compute="bfloat16")),
     }
 
 
@@ -106,7 +110,12 @@ def main() -> None:
     """Train, print the table, write the numbers."""
     study = tyro.cli(Study)
     results = {}
-    for name, config in variants(study).items():
+    configs = variants(study)
+    unknown = sorted(set(study.only) - set(configs))
+    if unknown:
+        raise SystemExit(f"--only {unknown[0]}: no such variant; known: {', '.join(configs)}")
+    for name in study.only or configs:
+        config = configs[name]
         folder = study.out / name
         settings = pipeline.Settings("sample", "giants", True, config)
         results[name] = {**statistics(folder, settings), "validation_loss": validation_loss(folder)}

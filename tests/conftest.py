@@ -26,3 +26,12 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"the shared data folder {folder} is absent (set ASPGAP_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small cross-validation of made-up giants."""
+    # Not at the top: devices are emulated before JAX starts.
+    from small_run import make_run
+
+    return make_run(tmp_path_factory.mktemp("small"))

@@ -186,7 +186,7 @@ def test_a_failed_write_leaves_the_old_file(
     def full_disk(*args: object, **kwargs: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(fits.BinTableHDU, "writeto", full_disk)
+    monkeypatch.setattr(fits.BinTableHDU, "add_checksum", full_disk)
     with pytest.raises(OSError, match="no space"):
         write_catalogue(path, table[:3])
     assert path.read_bytes() == before

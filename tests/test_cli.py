@@ -52,7 +52,9 @@ def test_presets_files_and_options_in_this_order(tmp_path: Path) -> None:
     assert command.config.model.latent == 64
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "crossval", "predict", "evaluate"])
+@pytest.mark.parametrize(
+    "command", ["demo", "train", "crossval", "predict", "catalogue", "evaluate"]
+)
 def test_help_explains_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])

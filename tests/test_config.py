@@ -31,6 +31,8 @@ def test_fields_left_out_keep_their_default() -> None:
         ('{"model": {"encoder": 3}}', "model.encoder: expected a list"),
         ('{"loss": {"apogee_branch": "l2"}}', "'l2' is not one of nll, mse"),
         ('{"optim": {"clip_norm": 0}}', "clip_norm must be > 0 or None"),
+        ('{"optim": {"plateau_factor": 1.0}}', r"plateau_factor must be in \(0, 1\), got 1.0"),
+        ('{"model": {"compute": "float16"}}', "'float16' is not one of float32, bfloat16"),
         ('{"cv": {"folds": 1}}', "folds must be >= 2"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from scipy import integrate, stats
 
 from aspgap_jax import loss
-from aspgap_jax.config import Loss
+from aspgap_jax.config import Config, Loss
 from aspgap_jax.model import Outputs, Params
 
 N_STARS, N_LABELS = 32, 4
@@ -27,6 +27,10 @@ def made_up(n: int = N_STARS) -> tuple[Outputs, jax.Array, jax.Array, jax.Array,
         {"w": jnp.array([[-1.0, 2.0]])}, {"w": jnp.array([0.5])}, {"w": jnp.array([[-3.0]])}
     )
     return outputs, labels, error, weight, params
+
+
+def weights(cfg: Loss) -> loss.Hyper:
+    return loss.hyper_of(Config(loss=cfg))
 
 
 def in_float64(*arrays: jax.Array) -> list[np.ndarray]:
@@ -57,7 +61,9 @@ def test_terms_match_numpy_in_float64() -> None:
     outputs, labels, error, weight, params = made_up()
     cfg = Loss(alpha_xp=0.7, alpha_apogee=0.2, l1=3.0, kl=5.0)
     n_stars = 50.0
-    terms = loss.loss_terms(outputs, labels, error, weight, params, jnp.array(n_stars), cfg)
+    terms = loss.loss_terms(
+        outputs, labels, error, weight, params, jnp.array(n_stars), weights(cfg), cfg
+    )
 
     mean, log_sigma, apogee, y, sigma = in_float64(*outputs, labels, error)
     real = np.asarray(weight) == 1
@@ -72,7 +78,7 @@ def test_terms_match_numpy_in_float64() -> None:
     np.testing.assert_allclose(terms.kl, kl, rtol=1e-4)
     np.testing.assert_allclose(terms.l1, 6.5 / n_stars, rtol=1e-6)
     np.testing.assert_allclose(
-        loss.total(terms, cfg), nll + branch + 3.0 * 6.5 / n_stars + 5.0 * kl, rtol=1e-5
+        loss.total(terms, weights(cfg)), nll + branch + 3.0 * 6.5 / n_stars + 5.0 * kl, rtol=1e-5
     )
 
 
@@ -109,8 +115,10 @@ def test_gradient_against_finite_differences(cfg: Loss) -> None:
         )
 
         def objective(outputs: Outputs) -> jax.Array:
-            terms = loss.loss_terms(outputs, labels, error, weight, params, jnp.array(50.0), cfg)
-            return loss.total(terms, cfg)
+            terms = loss.loss_terms(
+                outputs, labels, error, weight, params, jnp.array(50.0), weights(cfg), cfg
+            )
+            return loss.total(terms, weights(cfg))
 
         gradient = jax.grad(objective)(outputs)
         step = 1e-6
@@ -145,7 +153,9 @@ def test_released_code_hands_a_standard_deviation_to_the_likelihood() -> None:
         alpha_xp=1.0, std_as_variance=True, variance_floor=1e-4, apogee_branch="mse",
         kl=0.2, kl_over_n=False,
     )  # fmt: skip
-    terms = loss.loss_terms(outputs, labels, error, weight, params, jnp.array(50.0), cfg)
+    terms = loss.loss_terms(
+        outputs, labels, error, weight, params, jnp.array(50.0), weights(cfg), cfg
+    )
     mean, log_sigma, apogee, y, sigma = in_float64(*outputs, labels, error)
     real = np.asarray(weight) == 1
     std = np.sqrt(sigma**2 + np.exp(2 * log_sigma))
@@ -158,8 +168,8 @@ def test_released_code_hands_a_standard_deviation_to_the_likelihood() -> None:
 
 def test_kl_is_divided_by_n_only_when_asked() -> None:
     made = made_up()
-    over_n = loss.loss_terms(*made, jnp.array(50.0), Loss())
-    plain = loss.loss_terms(*made, jnp.array(50.0), Loss(kl_over_n=False))
+    over_n = loss.loss_terms(*made, jnp.array(50.0), weights(Loss()), Loss())
+    plain = loss.loss_terms(*made, jnp.array(50.0), weights(Loss()), Loss(kl_over_n=False))
     np.testing.assert_allclose(plain.kl, 50.0 * over_n.kl, rtol=1e-6)
 
 
@@ -171,10 +181,12 @@ def test_four_devices_give_the_terms_of_the_whole_batch() -> None:
         outputs.mean + 0.2 * labels + jnp.repeat(jnp.arange(-3.0, 4.0, 2.0), N_STARS // 4)[:, None]
     )
     cfg, n_stars = Loss(), jnp.array(50.0)
-    whole = loss.loss_terms(outputs, labels, error, weight, params, n_stars, cfg)
+    whole = loss.loss_terms(outputs, labels, error, weight, params, n_stars, weights(cfg), cfg)
 
     def shard(outputs: Outputs, labels: jax.Array, error: jax.Array, weight: jax.Array) -> object:
-        return loss.loss_terms(outputs, labels, error, weight, params, n_stars, cfg, "device")
+        return loss.loss_terms(
+            outputs, labels, error, weight, params, n_stars, weights(cfg), cfg, "device"
+        )
 
     split = jax.tree.map(lambda x: x.reshape(4, -1, *x.shape[1:]), (outputs, labels, error, weight))
     pooled = jax.pmap(shard, axis_name="device")(*split)
@@ -183,7 +195,9 @@ def test_four_devices_give_the_terms_of_the_whole_batch() -> None:
             getattr(pooled, name), np.full(4, getattr(whole, name)), rtol=2e-5
         )
     alone = [
-        loss.loss_terms(*jax.tree.map(lambda x, d=d: x[d], split), params, n_stars, cfg).kl
+        loss.loss_terms(
+            *jax.tree.map(lambda x, d=d: x[d], split), params, n_stars, weights(cfg), cfg
+        ).kl
         for d in range(4)
     ]
     assert np.mean(alone) > float(whole.kl) + 0.1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -88,3 +89,113 @@ def test_the_hallucinated_spectrum_is_what_the_apogee_decoder_reads() -> None:
     )
     # Untrained, it is a continuum with small features: depth scatters around zero.
     assert abs(float(flux.mean()) - 1.0) < 0.5
+
+
+def test_the_merged_layer_is_the_two_that_it_replaces() -> None:
+    """Labels and gradients, also those of W_h, against the spelled-out second branch."""
+    params = model.init(jax.random.key(0), SMALL, n_xp=9, n_pixels=11)
+    decoder = model.init_apogee_decoder(jax.random.key(1), SMALL, n_pixels=11)
+    # Fresh biases are zero, and would hide a wrong one.
+    params, decoder = jax.tree.map(lambda leaf: leaf + 0.1, (params, decoder))
+    latents = jax.random.normal(jax.random.key(2), (6, 5))
+    keys = jax.random.split(jax.random.key(3), 6)
+
+    def spelled_out(params: model.Params, key: jax.Array | None) -> jax.Array:
+        flux = model.hallucinate(SMALL, params, latents, key)
+        return model.decode_apogee(SMALL, decoder, flux)
+
+    def merged(params: model.Params, key: jax.Array | None) -> jax.Array:
+        return model.read_hallucinated(SMALL, model.merge(params, decoder), latents, key)
+
+    for key in (None, jax.random.key(4), keys):
+        expected = spelled_out(params, key)
+        np.testing.assert_allclose(merged(params, key), expected, rtol=1e-4, atol=1e-5)
+    gradients = [
+        jax.grad(lambda p, f=f: jnp.square(f(p, keys)).sum())(params).hallucinator
+        for f in (spelled_out, merged)
+    ]
+    for a, b in zip(*(jax.tree.leaves(g) for g in gradients), strict=True):
+        assert float(jnp.abs(a).max()) > 1e-3
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("pixels", [11, 900])
+def test_both_ways_of_the_second_branch_give_the_same(pixels: int) -> None:
+    """``apply`` takes the merged layer for a wide spectrum, and says the same."""
+    params = model.init(jax.random.key(0), SMALL, n_xp=9, n_pixels=pixels)
+    decoder = model.init_apogee_decoder(jax.random.key(1), SMALL, n_pixels=pixels)
+    xp = jax.random.normal(jax.random.key(2), (3, 9))
+    flux = model.hallucinate(SMALL, params, model.encode(SMALL, params, xp))
+    np.testing.assert_allclose(
+        model.apply(SMALL, params, decoder, xp).apogee_mean,
+        model.decode_apogee(SMALL, decoder, flux),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_merging_pays_for_large_batches() -> None:
+    """Multiplications counted layer by layer: (inputs, outputs, rows) of every product."""
+    cfg = PRESETS["paper"].model
+    for batch in (512, 600, 700, 2**14):
+        spelled_out = 2 * (4096 * 8575 + 8575 * 1024) * batch + 4096 * 8575 * batch
+        merged = 2 * 4096 * 8575 * 1024 + 3 * 4096 * 1024 * batch
+        assert model.merging_pays(cfg, n_pixels=8575, batch=batch) == (merged < spelled_out)
+    assert not model.merging_pays(cfg, n_pixels=8575, batch=512)
+    assert model.merging_pays(cfg, n_pixels=8575, batch=2**14)
+    assert model.merging_pays(PRESETS["compact"].model, n_pixels=8575, batch=256)
+
+
+def test_a_star_has_the_same_dropout_in_any_batch() -> None:
+    params = model.init(jax.random.key(0), SMALL, n_xp=9, n_pixels=11)
+    decoder = model.init_apogee_decoder(jax.random.key(1), SMALL, n_pixels=11)
+    xp = jax.random.normal(jax.random.key(2), (8, 9))
+    keys = jax.random.split(jax.random.key(3), 8)
+    whole = model.apply(SMALL, params, decoder, xp, keys)
+    part = model.apply(SMALL, params, decoder, xp[2:5], keys[2:5])
+    for a, b in zip(whole, part, strict=True):
+        np.testing.assert_allclose(a[2:5], b, rtol=1e-5, atol=1e-6)
+    # Stars differ in theirs.
+    same = model.apply(SMALL, params, decoder, jnp.ones((8, 9)), keys)
+    assert float(same.mean.std(axis=0).min()) > 0
+
+
+@pytest.mark.parametrize("per_star", [True, False])
+def test_dropout_drops_its_share_and_keeps_the_mean(per_star: bool) -> None:
+    block = model.MLP((50, 1), dropout=0.3)
+    ones = {"kernel": jnp.ones((1, 50)), "bias": jnp.zeros(50)}
+    last = {"kernel": jnp.ones((50, 1)), "bias": jnp.zeros(1)}
+    key = jax.random.key(0)
+    kept = model._run(
+        block,
+        {"params": {"Dense_0": ones, "Dense_1": last}},
+        jnp.ones((400, 1)),
+        jax.random.split(key, 400) if per_star else key,
+    )
+    units = np.asarray(kept)[:, 0] * 0.7
+    np.testing.assert_allclose(units, np.round(units), atol=1e-3)
+    # Binomial: 20,000 units, each kept with probability 0.7.
+    assert abs(units.sum() - 14_000) < 5 * np.sqrt(20_000 * 0.3 * 0.7)
+    np.testing.assert_allclose(units.std(), np.sqrt(50 * 0.3 * 0.7), rtol=0.15)
+
+
+def test_bfloat16_multiplies_in_bfloat16_and_answers_in_float32() -> None:
+    cfg = replace(SMALL, encoder=(64,), latent=32, dropout=0.0)
+    half = replace(cfg, compute="bfloat16")
+    params = model.init(jax.random.key(0), half, n_xp=9, n_pixels=11)
+    decoder = model.init_apogee_decoder(jax.random.key(1), half, n_pixels=11)
+    assert {leaf.dtype for leaf in jax.tree.leaves((params, decoder))} == {jnp.dtype("float32")}
+    xp = jax.random.normal(jax.random.key(2), (16, 9))
+    exact = model.apply(cfg, params, decoder, xp)
+    rounded = model.apply(half, params, decoder, xp)
+    for a, b in zip(exact, rounded, strict=True):
+        assert b.dtype == jnp.float32
+        error = float(jnp.abs(a - b).max() / jnp.abs(a).max())
+        # bfloat16 has 8 bits: errors of a per cent, and not of 1e-7.
+        assert 1e-5 < error < 0.03
+    gradient = jax.grad(lambda p: model.apply(half, p, decoder, xp).mean.sum())(params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype("float32")}
+    # The first layer, which reads the spectrum, is exact; the next is not.
+    text = str(jax.make_jaxpr(lambda x: model.encode(half, params, x))(xp))
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    assert ["bf16" in line for line in products] == [False, True]

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,17 +15,21 @@ import h5py
 import jax
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from aspgap_jax import bundle as bundles
-from aspgap_jax import crossval, pipeline
+from aspgap_jax import crossval, fitting, labels, pipeline, synthesis
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.cli import main
 from aspgap_jax.config import Config, CrossValidation, Data, Model, Pretrain, Train
 from aspgap_jax.errors import InputError
+from aspgap_jax.execution import Execution
 from aspgap_jax.pipeline import Settings
+from aspgap_jax.pretraining import training_count
 from aspgap_jax.sampling import fold_of
 from aspgap_jax.survey.predictions import read_predictions
 from aspgap_jax.survey.store import write_training_store
+from aspgap_jax.train import EpochSummary, TrainState
 from made_up import made_up_stars
 
 CFG = Config(
@@ -43,6 +48,24 @@ CFG = Config(
 )
 
 
+ALWAYS = Execution(devices=1, checkpoint_seconds=0.0)
+"""Save after every epoch."""
+
+
+def quick_spectra(at: np.ndarray, lines: object, progress: bool) -> np.ndarray:
+    """In place of the line synthesis, which has tests of its own."""
+    low, high = np.array([label.limits for label in labels.LABELS]).T
+    mixture = np.random.default_rng(4).normal(size=(len(labels.LABELS), N_PIXELS))
+    return (0.9 + 0.05 * np.tanh((at - low) / (high - low) @ mixture)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_synthesis() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthesis, "synthesize_in_batches", quick_spectra)
+        yield
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "made_up.h5"
@@ -59,7 +82,7 @@ def settings(store: Path) -> Settings:
 def run(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished cross-validation."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    pipeline.cross_validate(folder, settings)
+    pipeline.cross_validate(folder, settings, ALWAYS)
     return folder
 
 
@@ -92,19 +115,18 @@ def test_held_out_stars_have_no_influence(run: Path, settings: Settings, tmp_pat
     stars.labels[out] = stars.labels[out][::-1]
     write_training_store(tmp_path / "spoilt.h5", stars)
     spoilt = replace(settings, data=str(tmp_path / "spoilt.h5"))
-    pipeline.train(tmp_path / "run", spoilt)
-    before, _ = bundles.load_bundle(run)
-    after, _ = bundles.load_bundle(tmp_path / "run")
-    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+    pipeline.train(tmp_path / "run", spoilt, ALWAYS)
+    before, after = (bundles.load_bundle(folder)[0] for folder in (run, tmp_path / "run"))
+    trained = [(bundle.params, bundle.decoder, bundle.scalers) for bundle in (before, after)]
+    for a, b in zip(*map(jax.tree.leaves, trained), strict=True):
         np.testing.assert_array_equal(a[:2], b[:2])
         assert not np.array_equal(a[2:], b[2:])
 
 
-@pytest.mark.parametrize("where", ["emulation", "training", "after training"])
+@pytest.mark.parametrize("where", ["emulation", "pre-training", "training", "after training"])
 def test_interrupted_run_ends_like_the_whole_one(
     where: str, run: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "CHECKPOINT_SECONDS", 0.0)
     folder = tmp_path / "run"
 
     def interrupt(*args: object, **kwargs: object) -> None:
@@ -115,22 +137,28 @@ def test_interrupted_run_ends_like_the_whole_one(
             raise KeyboardInterrupt
         return records(epoch, *args)
 
-    records = pipeline.records
+    def interrupt_before_training(*args: object, **kwargs: object) -> None:
+        # With the pre-training's checkpoints on disk.
+        assert (folder / "checkpoints" / "pretraining" / "2").is_dir()
+        raise KeyboardInterrupt
+
+    records = fitting.records
     target, name, replacement = {
         "emulation": (pipeline, "emulated_spectra", interrupt),
-        "training": (pipeline, "records", interrupt_epoch_4),
+        "pre-training": (pipeline, "decoder_precision", interrupt_before_training),
+        "training": (fitting, "records", interrupt_epoch_4),
         "after training": (bundles, "save_bundle", interrupt),
     }[where]
     with monkeypatch.context() as patch:
         patch.setattr(target, name, replacement)
         with pytest.raises(KeyboardInterrupt):
-            pipeline.cross_validate(folder, settings)
+            pipeline.cross_validate(folder, settings, ALWAYS)
     assert not (folder / "bundle" / "bundle.json").exists()
     if where == "training":
         # A kill in the middle of a line.
         with (folder / "log.jsonl").open("a") as log:
             log.write('{"epoch": 4, "memb')
-    pipeline.cross_validate(folder, settings)
+    pipeline.cross_validate(folder, settings, ALWAYS)
 
     whole, _ = bundles.load_bundle(run)
     resumed, _ = bundles.load_bundle(folder)
@@ -169,26 +197,23 @@ def test_train_then_predict(
     config.write_text(json.dumps(json.loads(pipeline.config.to_json(CFG)) | {"cv": {"seeds": 1}}))
     out = tmp_path / "run"
     train = ["train", "--data", str(store), "--select", "usable", "--out", str(out)]
+    train += ["--devices", "1"]
     assert main([*train, "--config", str(config)]) == 0
-    predict = ["predict", str(store), "--bundle", str(out), "--out"]
-    assert main([*predict, str(tmp_path / "labels.h5")]) == 0
-    predictions = read_predictions(tmp_path / "labels.h5")
-    assert (predictions.fold == -1).all()
-    assert len(predictions) == len(made_up_stars())
     # Stars that APOGEE has not measured are what prediction is for.
     unknown = made_up_stars(30, seed=1)
     unknown.labels[:20] = np.nan
     unknown.label_error[:20] = np.nan
     write_training_store(tmp_path / "unknown.h5", unknown)
-    new = ["predict", str(tmp_path / "unknown.h5"), "--bundle", str(out), "--out"]
-    assert main([*new, str(tmp_path / "unknown_labels.h5")]) == 0
-    labels = read_predictions(tmp_path / "unknown_labels.h5")
-    assert len(labels) == 30
-    assert np.isfinite(labels.prediction).all()
-    assert main([*predict, str(tmp_path / "labels.fits")]) == 0
-    assert (tmp_path / "labels.fits").stat().st_size > 0
-    assert main([*predict, str(tmp_path / "labels.txt")]) == 2
-    assert "suffix must be .h5" in capsys.readouterr().err
+    labels = tmp_path / "labels"
+    predict = ["predict", str(store), str(tmp_path / "unknown.h5"), "--batch-size", "64"]
+    assert main([*predict, "--bundle", str(out), "--out", str(labels)]) == 0
+    assert "830 rows read: 830 predicted" in capsys.readouterr().out
+    table = Table.read(labels / "unknown.h5.parquet", format="parquet")
+    np.testing.assert_array_equal(table["source_id"], unknown.source_id)
+    assert np.isfinite(table["teff_xp"]).all()
+    assert main(["catalogue", str(labels), "--out", str(tmp_path / "labels.h5")]) == 0
+    with h5py.File(tmp_path / "labels.h5") as file:
+        assert len(file["teff_xp"]) == len(np.unique(made_up_stars().source_id)) + 30
 
 
 def test_a_store_with_apogee_spectra_pre_trains_on_them(tmp_path: Path) -> None:
@@ -207,11 +232,13 @@ def test_a_store_with_apogee_spectra_pre_trains_on_them(tmp_path: Path) -> None:
     run_stars = stars.where(chosen)
     splits = crossval.all_splits(CFG, folds=True)
     rows = crossval.split_rows(run_stars, CFG, splits)
-    at, spectra, what = pipeline.decoder_spectra(tmp_path, settings, run_stars, rows)
-    assert what.startswith("real")
-    assert spectra.shape == (2, CFG.pretrain.n_spectra, N_PIXELS)
+    found = pipeline.decoder_spectra(tmp_path, settings, run_stars, rows)
+    assert found.what.startswith("real")
+    assert found.shape == (2, CFG.pretrain.n_spectra, N_PIXELS)
+    n_train = training_count(CFG.pretrain.n_spectra)
+    spectra = found.read([(0, n_train), (n_train, CFG.pretrain.n_spectra)])
     for split in range(2):
-        for label, spectrum in zip(at[split], spectra[split], strict=True):
+        for label, spectrum in zip(found.labels[split], spectra[split], strict=True):
             star = np.flatnonzero((run_stars.labels == label).all(axis=1)).item()
             assert star in rows[split].fit
             expected = flux[chosen[star]]
@@ -226,13 +253,13 @@ def test_a_store_with_apogee_spectra_pre_trains_on_them(tmp_path: Path) -> None:
 def test_a_run_folder_of_another_config(run: Path, settings: Settings, tmp_path: Path) -> None:
     other = replace(settings, config=replace(CFG, train=replace(CFG.train, epochs=7)))
     with pytest.raises(InputError, match=r"config.train.epochs is 6 there and 7 here"):
-        pipeline.train(run, other)
+        pipeline.train(run, other, ALWAYS)
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(InputError, match="not empty and no run"):
-        pipeline.train(tmp_path, settings)
+        pipeline.train(tmp_path, settings, ALWAYS)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match="no valid JSON"):
-        pipeline.train(tmp_path, settings)
+        pipeline.train(tmp_path, settings, ALWAYS)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +285,6 @@ def test_a_column_that_says_nothing_is_named(
 def test_a_corrupt_checkpoint_is_one_clear_line(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "CHECKPOINT_SECONDS", 0.0)
 
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
@@ -266,13 +292,64 @@ def test_a_corrupt_checkpoint_is_one_clear_line(
     with monkeypatch.context() as patch:
         patch.setattr(bundles, "save_bundle", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            pipeline.train(tmp_path / "run", settings)
-    for path in (tmp_path / "run" / "checkpoints").rglob("*"):
+            pipeline.train(tmp_path / "run", settings, ALWAYS)
+    for path in (tmp_path / "run" / "checkpoints" / "training").rglob("*"):
         if path.is_file() and path.stat().st_size > 1000:
             path.write_bytes(b"\0" * 100)
     with pytest.raises(InputError, match=r"checkpoint cannot be read .*delete that folder") as info:
-        pipeline.train(tmp_path / "run", settings)
+        pipeline.train(tmp_path / "run", settings, ALWAYS)
     assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(("first", "then"), [(1, 4), (4, 1)])
+def test_a_run_goes_on_with_another_number_of_devices(
+    first: int, then: int, run: Path, settings: Settings, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def interrupt_epoch_4(epoch: int, *args: object) -> list[dict]:
+        if epoch == 4:
+            raise KeyboardInterrupt
+        return records(epoch, *args)
+
+    records = fitting.records
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "records", interrupt_epoch_4)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.train(tmp_path / "run", settings, replace(ALWAYS, devices=first))
+    pipeline.train(tmp_path / "run", settings, replace(ALWAYS, devices=then))
+    whole, resumed = (bundles.load_bundle(folder)[0] for folder in (run, tmp_path / "run"))
+    trained = [(bundle.params, bundle.decoder, bundle.scalers) for bundle in (whole, resumed)]
+    for a, b in zip(*map(jax.tree.leaves, trained), strict=True):
+        # Not one by one: Adam makes much of the rounding of a gradient that is near zero.
+        assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b)
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines[::4]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_of_a_training_that_diverges_the_last_good_state_is_kept(
+    run: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(states: TrainState, *args: object, after_epoch: Callable, **more: object) -> None:
+        def stop_in_epoch_3(states: TrainState, summary: EpochSummary) -> None:
+            after_epoch(states, summary)
+            if int(states.epoch.max()) == 2:
+                raise crossval.Diverged("epoch 3: kl (member 1) not finite", states, 3)
+
+        fit(states, *args, after_epoch=stop_in_epoch_3, **more)
+
+    fit = crossval.fit
+    folder, rarely = tmp_path / "run", replace(ALWAYS, checkpoint_seconds=1e6)
+    with monkeypatch.context() as patch:
+        patch.setattr(crossval, "fit", diverge)
+        with pytest.raises(InputError, match="epoch 3"):
+            pipeline.train(folder, settings, rarely)
+    assert [path.name for path in (folder / "checkpoints" / "training").iterdir()] == ["2"]
+    assert not (folder / "bundle").exists()
+    # The state is good: from there the run ends as ever.
+    pipeline.train(folder, settings, rarely)
+    whole, resumed = (bundles.load_bundle(path)[0] for path in (run, folder))
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_corrupt_bundle_is_one_clear_line(run: Path, tmp_path: Path) -> None:
@@ -289,12 +366,6 @@ def test_a_corrupt_bundle_is_one_clear_line(run: Path, tmp_path: Path) -> None:
     (copy / "bundle.json").write_text("{}")
     with pytest.raises(InputError, match="no valid bundle description"):
         bundles.load_bundle(copy)
-
-
-def test_spectra_of_another_width_are_refused(run: Path) -> None:
-    bundle, info = bundles.load_bundle(run)
-    with pytest.raises(InputError, match="takes sampled spectra of 24 values"):
-        pipeline.predict_stars(made_up_stars(n_xp=30), bundle, info)
 
 
 FIVE_LABELS = """
@@ -314,13 +385,14 @@ labels.LABELS += (
 )
 from aspgap_jax import evaluation, pipeline
 from aspgap_jax.config import from_json
+from aspgap_jax.execution import Execution
 from aspgap_jax.survey.store import write_training_store
 from made_up import made_up_stars
 
 folder = Path(sys.argv[1])
 write_training_store(folder / "five.h5", made_up_stars())
 settings = pipeline.Settings(str(folder / "five.h5"), "usable", True, from_json(sys.argv[2]))
-predictions = pipeline.cross_validate(folder / "run", settings)
+predictions = pipeline.cross_validate(folder / "run", settings, Execution(devices=1))
 print(predictions.prediction.shape)
 print(evaluation.evaluate(folder / "run"))
 """

@@ -13,7 +13,7 @@ import pytest
 from aspgap_jax import labels
 from aspgap_jax.errors import InputError
 from aspgap_jax.labels import LABELS
-from aspgap_jax.report import write_report
+from aspgap_jax.report import Entry, write_report, write_validation
 
 VOID = {"meta", "img", "br"}
 PIXEL = base64.b64decode(
@@ -177,3 +177,61 @@ def test_an_unusable_figure_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"chi\.pdf: a page shows \.png"):
         write(tmp_path / "report.html", figures=[(tmp_path / "chi.pdf", "")])
     assert not (tmp_path / "report.html").exists()
+
+
+def write_study(path: Path, numbers: dict[str, Any], paper: dict[str, Any]) -> Page:
+    entry = Entry("Figure 99", numbers, paper, (), ("a <note>",))
+    write_validation(
+        path,
+        title="Validation",
+        facts={"stars": "5"},
+        entries=[entry],
+        missing={"Figure 13": "needs a file"},
+        failed={"Figure 1": "no & no"},
+        files=[],
+    )
+    return Page(path)
+
+
+def test_nested_numbers_become_tables(tmp_path: Path) -> None:
+    numbers = {
+        "stars": 12_345,
+        "label": None,
+        "classes": {"low": {"precision": 0.91764, "n": 3}, "high": {"precision": 0.85, "n": 1_000}},
+        "line": {"slope": -0.08},
+        "deep": {"all": {"teff": {"rms": 48.04123, "outlier_rate": 0.00051}}},
+        "curves": {"BP": {"rms": [1.0, 2.0]}},
+    }
+    page = write_study(tmp_path / "validation.html", numbers, {})
+    assert ["stars", "12,345"] in page.rows
+    assert ["label", "-"] in page.rows
+    assert ["", "precision", "n"] in page.rows
+    assert ["low", "0.9176", "3"] in page.rows
+    assert ["high", "0.85", "1,000"] in page.rows
+    assert ["", "slope"] in page.rows
+    assert ["teff [K]", "48.04", "0.05 %"] in page.rows
+    assert "deep: all" in page.text
+    # Lists are left to the JSON file.
+    assert not any("1.0" in cell or "2.0" in cell for row in page.rows for cell in row)
+    assert ["Figure 13", "needs a file"] in page.rows
+    assert ["Figure 1", "no & no"] in page.rows
+    assert "a <note>" in page.text
+
+
+def test_the_papers_numbers_stand_beside_those_they_belong_to(tmp_path: Path) -> None:
+    numbers = {
+        "stars": 7,
+        "all": {"teff": {"rms": 50.0, "mae": 40.0}, "logg": {"rms": 0.2, "mae": 0.1}},
+        "classes": {"low": {"precision": 0.9}},
+    }
+    paper = {
+        "stars": "142,130",
+        "all": {"teff": {"rms": "48"}},
+        "classes": {"low": {"precision": "0.97"}, "absent": {"precision": "1"}},
+    }
+    page = write_study(tmp_path / "v.html", numbers, paper)
+    assert ["stars", "7", "142,130"] in page.rows
+    assert ["", "rms", "paper", "mae"] in page.rows
+    assert ["teff [K]", "50", "48", "40"] in page.rows
+    assert ["logg [dex]", "0.2", "", "0.1"] in page.rows
+    assert ["low", "0.9", "0.97"] in page.rows

@@ -1,13 +1,25 @@
 """The subcommands of ``aspgap``: their options, and what each calls."""
 
 from aspgap_jax.commands.data import Fetch, Ingest, Prepare
-from aspgap_jax.commands.prediction import Predict
-from aspgap_jax.commands.training import Crossval, Demo, Train
-from aspgap_jax.commands.validation import Evaluate
+from aspgap_jax.commands.prediction import Catalogue, Predict
+from aspgap_jax.commands.training import Crossval, Demo, PlotRun, Train
+from aspgap_jax.commands.validation import Evaluate, Validate
 
 __all__ = ["COMMANDS", "Command"]
 
-Command = Demo | Prepare | Ingest | Fetch | Train | Crossval | Predict | Evaluate
+Command = (
+    Demo
+    | Prepare
+    | Ingest
+    | Fetch
+    | Train
+    | Crossval
+    | PlotRun
+    | Predict
+    | Catalogue
+    | Evaluate
+    | Validate
+)
 COMMANDS: tuple[type[Command], ...] = (
     Demo,
     Prepare,
@@ -15,6 +27,9 @@ COMMANDS: tuple[type[Command], ...] = (
     Fetch,
     Train,
     Crossval,
+    PlotRun,
     Predict,
+    Catalogue,
     Evaluate,
+    Validate,
 )

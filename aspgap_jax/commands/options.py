@@ -11,7 +11,7 @@ from aspgap_jax.config import PRESETS, Config
 
 __all__ = ["DEFAULTS", "Selection", "Settled"]
 
-Selection = Literal["giants", "table_1", "usable"]
+Selection = Literal["giants", "broad", "table_1", "usable"]
 DEFAULTS: ContextVar[Config] = ContextVar("defaults", default=PRESETS["compact"])
 """What the options of a command start from: a preset, or a file."""
 Settled = Annotated[Config, tyro.conf.arg(name="")]

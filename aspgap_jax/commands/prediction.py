@@ -1,33 +1,111 @@
-"""Commands that give labels: predict."""
+"""Commands that give labels: predict, catalogue."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from aspgap_jax.commands.options import Selection
-
-__all__ = ["Predict"]
+__all__ = ["Catalogue", "Predict"]
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Labels for stars from a trained bundle."""
+    """Labels, uncertainties and flags for the stars of any number of files."""
 
-    input: Annotated[str, tyro.conf.Positional]
-    """The real sample ("sample"), or a training store (HDF5)."""
-    bundle: Path
-    """A bundle, or the folder of a run."""
-    out: Path
-    """File to write: predictions as .h5, or the catalogue's columns as .fits."""
-    select: Selection | Literal["spectra"] = "spectra"
-    """Which stars: all with a whole spectrum, all with labels too, or a training selection."""
+    inputs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """XP spectra in any format, XP stores, training stores; files, folders or patterns
+    ("xp/*.csv.gz"); or the real sample ("sample")."""
+    out: Path = Path("aspgap-labels")
+    """Folder of the labels: a Parquet part an input, and the manifest. The same command
+    goes on where it was interrupted."""
+    bundle: Path | None = None
+    """A bundle, or the folder of a run; the released bundle by default."""
+    gaia: tuple[Path, ...] = ()
+    """Tables with source_id and phot_g_mean_mag or ruwe, where the spectra come without.
+    Without G it is taken from the spectrum."""
+    shard: str | None = None
+    """i/n: predict every n-th input, from the i-th on; by default the share of this task
+    where Slurm or jax.distributed runs several."""
+    compute: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the networks on the device."""
+    propagate: Literal["none", "diagonal", "full"] = "none"
+    """The errors of the spectrum through the network: not, as independent ones, or with
+    the correlations of the coefficients."""
+    second_path: bool = True
+    """Also read the labels off the hallucinated APOGEE spectrum, for one of the flags."""
+    batch_size: int | None = None
+    """Stars a batch."""
+    show: int = 10
+    """Stars to print."""
 
     def run(self) -> int:
-        from aspgap_jax import pipeline
+        from aspgap_jax.batches import PredictOptions
+        from aspgap_jax.bundle import load_bundle
+        from aspgap_jax.preview import first_stars
+        from aspgap_jax.streaming import predict_files, shard_of_process
 
-        print(pipeline.predict_file(self.input, self.select, self.bundle, self.out))
+        shard = shard_of_process(self.shard)
+        if shard[1] > 1:
+            print(f"share {shard[0]} of {shard[1]}")
+        bundle, info = load_bundle(self.bundle)
+        done = predict_files(
+            self.inputs,
+            self.out,
+            bundle,
+            info,
+            PredictOptions(self.compute, self.second_path, self.propagate, self.batch_size),
+            gaia=self.gaia,
+            shard=shard,
+        )
+        if self.show:
+            print(first_stars(self.out, done.files, self.show))
+        print(done, file=sys.stdout if done.complete else sys.stderr)
+        return 0 if done.complete else 1
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """One catalogue from the parts of predictions, with Gaia's columns and the paper's cuts."""
+
+    parts: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders that `aspgap predict` wrote, or parts in them."""
+    out: Path
+    """A .fits, .h5 or .parquet file, or a folder: Parquet, partitioned by HEALPix (HATS)."""
+    gaia: tuple[Path, ...] = ()
+    """Tables of Gaia sources, or folders of such, in any format."""
+    select: Literal["all", "predicted", "quality", "rgb"] = "all"
+    """Which stars: all; those with labels; section 4.2 up to the S/N of the labels; or all
+    of section 4.2, the RGB stars."""
+    figures: Path | None = None
+    """Folder for Figures 10 and 11; beside the catalogue by default."""
+
+    def run(self) -> int:
+        from aspgap_jax import plots
+        from aspgap_jax.selection import format_cuts
+        from aspgap_jax.survey.merge import build_catalogue
+        from aspgap_jax.survey.parts import read_manifest
+
+        for folder in self.parts:
+            if folder.is_dir():
+                print(f"{folder}: {read_manifest(folder)}")
+        built = build_catalogue(self.parts, self.out, gaia=self.gaia, select=self.select)
+        print(format_cuts(built.cuts))
+        if built.repeated:
+            print(f"{built.repeated:,} rows of stars that were there already were left out")
+        if built.absent:
+            print(f"absent columns of Table 2: {', '.join(built.absent)}")
+        figures = self.figures or self.out.with_name(f"{self.out.stem}_figures")
+        drawn = {"figure11_catalogue": plots.catalogue_labels(built.kiel, built.abundance)}
+        if built.colour_magnitude is not None:
+            drawn["figure10_rgb_selection"] = plots.rgb_selection(built.colour_magnitude)
+        else:
+            print("Figure 10 needs parallaxes and G magnitudes: pass --gaia TABLE")
+        for name, figure in sorted(drawn.items()):
+            plots.save(figure, figures / f"{name}.png")
+            print(f"wrote {figures / name}.png")
+        print(f"wrote {built.rows:,} stars to {self.out}")
         return 0

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from aspgap_jax.commands.options import DEFAULTS, Selection, Settled
+from aspgap_jax.execution import Execution
 
-__all__ = ["Crossval", "Demo", "Train"]
+__all__ = ["Crossval", "Demo", "PlotRun", "Train"]
+
+Carried = Annotated[Execution, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True)
@@ -23,9 +29,8 @@ class Demo:
     def run(self) -> int:
         from aspgap_jax import evaluation, pipeline
 
-        pipeline.cross_validate(
-            self.out, pipeline.Settings("sample", self.select, True, self.config)
-        )
+        settings = pipeline.Settings("sample", self.select, True, self.config)
+        pipeline.cross_validate(self.out, settings)
         print(evaluation.evaluate(self.out))
         return 0
 
@@ -38,7 +43,15 @@ class _Training:
     """The real sample, or a training store (HDF5)."""
     select: Selection = "giants"
     """Which stars: the benchmark's giants, the paper's Table 1, or all that are usable."""
+    execution: Carried = field(default_factory=Execution)
     config: Settled = field(default_factory=DEFAULTS.get)
+
+    def start(self) -> None:
+        """Find the other processes, if there are any; before anything else uses JAX."""
+        from aspgap_jax import parallel
+
+        how = self.execution
+        parallel.initialize(how.coordinator, how.processes, how.process_id)
 
 
 @dataclass(frozen=True)
@@ -46,10 +59,12 @@ class Train(_Training):
     """Train on all stars and write a bundle for `aspgap predict`."""
 
     def run(self) -> int:
-        from aspgap_jax import pipeline
+        self.start()
+        from aspgap_jax import pipeline, processes
 
-        pipeline.train(self.out, pipeline.Settings(self.data, self.select, False, self.config))
-        print(f"wrote {self.out / 'bundle'}")
+        settings = pipeline.Settings(self.data, self.select, False, self.config)
+        pipeline.train(self.out, settings, self.execution)
+        processes.announce(f"wrote {self.out / 'bundle'}")
         return 0
 
 
@@ -58,10 +73,27 @@ class Crossval(_Training):
     """Train on folds and predict every star by those that have not seen it."""
 
     def run(self) -> int:
-        from aspgap_jax import pipeline
+        self.start()
+        from aspgap_jax import pipeline, processes
 
-        pipeline.cross_validate(
-            self.out, pipeline.Settings(self.data, self.select, True, self.config)
-        )
-        print(f"wrote {self.out / 'predictions.h5'} and {self.out / 'bundle'}")
+        settings = pipeline.Settings(self.data, self.select, True, self.config)
+        pipeline.cross_validate(self.out, settings, self.execution)
+        processes.announce(f"wrote {self.out / 'predictions.h5'} and {self.out / 'bundle'}")
+        return 0
+
+
+@dataclass(frozen=True)
+class PlotRun:
+    """Learning curves of a run, term by term, also while it is in progress (PNG and PDF)."""
+
+    run_folder: tyro.conf.Positional[Path]
+    """Folder of the run."""
+    out: Path | None = None
+    """Folder of the figures. Default: `figures` in that of the run."""
+
+    def run(self) -> int:
+        from aspgap_jax import evaluation
+
+        for path in evaluation.draw_learning_curves(self.run_folder, self.out):
+            print(f"wrote {path}")
         return 0

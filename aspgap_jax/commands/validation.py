@@ -1,4 +1,4 @@
-"""Commands that judge a run: evaluate."""
+"""Commands that judge a run: evaluate, validate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-__all__ = ["Evaluate"]
+__all__ = ["Evaluate", "Validate"]
 
 
 @dataclass(frozen=True)
@@ -23,3 +23,26 @@ class Evaluate:
 
         print(evaluation.evaluate(self.run_folder))
         return 0
+
+
+@dataclass(frozen=True)
+class Validate:
+    """The paper's validations of a run, all that its data allow: numbers, figures, one page."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional]
+    """Folder of `aspgap crossval` or `aspgap demo`."""
+    external: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Another catalogue, NAME=FILE, repeatable: a23, lamost_lrs, lamost_mrs, galah, other, gaia,
+    orbits, poor_old_heart, lmc, cluster_members, clusters, kurucz."""
+    seed: int = 0
+    """Of the bootstrap."""
+    draws: int = 200
+    """Bootstrap resamples."""
+
+    def run(self) -> int:
+        from aspgap_jax.suite import runner
+
+        external = runner.check_externals(self.external)
+        text, whole = runner.validate(self.run_folder, external, seed=self.seed, draws=self.draws)
+        print(text)
+        return 0 if whole else 1

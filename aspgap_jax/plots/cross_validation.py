@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from aspgap_jax import labels
 from aspgap_jax.plots.style import (
+    BLACK,
     BLUE,
     COUNT,
     FONT,
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 CHI_RANGE = 5.0
+MANY_EPOCHS = 20
 # What the terms of the loss are called on axes.
 TERMS = {
     "total": "total loss",
@@ -48,6 +50,7 @@ TERMS = {
     "branch": "hallucinator branch",
     "l1": "L1 norm of the weights",
     "kl": "KL divergence of chi",
+    "gradient_norm": "norm of the gradient",
 }
 
 
@@ -184,6 +187,9 @@ def chi_distribution(chi: Float[np.ndarray, "star label"]) -> Figure:
 def learning_curves(history: Sequence[Mapping[str, float | int]]) -> Figure:
     """The terms of the loss by epoch: a panel a term, a line a member.
 
+    A dot marks the epoch with a member's lowest validation loss: its parameters are
+    the ones that are kept.
+
     Args:
         history: a row an epoch and member, with ``epoch``, optionally ``member``,
             and the terms as ``train_NAME`` and ``valid_NAME``.
@@ -200,33 +206,54 @@ def learning_curves(history: Sequence[Mapping[str, float | int]]) -> Figure:
     )
     if not terms:
         raise ValueError("the history has no train_ or valid_ term to draw")
-    members = sorted({row.get("member", 0) for row in history})
+    runs: dict[int, list[Mapping[str, float | int]]] = {}
+    for row in history:
+        runs.setdefault(int(row.get("member", 0)), []).append(row)
     width = min(3, len(terms))
     height = -(-len(terms) // width)
     figure = new_figure(0.31 * height)
     panels = figure.subplots(height, width, squeeze=False).ravel()
+    look = {"lw": 0.8, "alpha": max(0.4, 1.0 / len(runs))}
     for axes, term in zip(panels, terms, strict=False):
+        drawn: list[float] = []
         for split, (colour, style) in splits.items():
-            for member in members:
-                key = f"{split}_{term}"
-                rows = [row for row in history if row.get("member", 0) == member and key in row]
-                if rows:
-                    axes.plot(
-                        [row["epoch"] for row in rows],
-                        [row[key] for row in rows],
-                        style,
-                        color=colour,
-                        lw=0.8,
-                        alpha=max(0.4, 1.0 / len(members)),
-                    )
+            key = f"{split}_{term}"
+            for rows in runs.values():
+                known = [row for row in rows if key in row]
+                if not known:
+                    continue
+                epochs, values = ([row[name] for row in known] for name in ("epoch", key))
+                # A line of one point is invisible: a run of one epoch is no line yet.
+                marker = "." if len(known) == 1 else ""
+                axes.plot(epochs, values, style, color=colour, marker=marker, **look)
+                drawn += values
+                best = _best_epoch(rows)
+                if best in epochs:
+                    value = values[epochs.index(best)]
+                    axes.scatter(best, value, s=9, color=BLACK, linewidths=0, zorder=3)
         name_axes(axes, "epoch", TERMS.get(term, term))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.get_offset_text().set_fontsize(SMALL)
+        if len(drawn) > MANY_EPOCHS * len(runs):
+            # The first epochs and a spike must not set the scale of all others.
+            low, high = np.nanpercentile(drawn, [0.5, 97.0])
+            pad = 0.1 * (high - low) or 1.0
+            axes.set_ylim(low - pad, high + pad)
     for axes in panels[len(terms) :]:
         axes.set_axis_off()
+    lines = [Line2D([], [], color=c, ls=ls, label=split) for split, (c, ls) in splits.items()]
+    dot = Line2D([], [], color=BLACK, ls="", marker=".", label="best epoch of a member")
     figure.legend(
-        handles=[Line2D([], [], color=c, ls=ls, label=split) for split, (c, ls) in splits.items()],
+        handles=[*lines, dot],
         loc="outside upper center",
-        ncols=len(splits),
+        ncols=len(lines) + 1,
         fontsize=FONT,
         frameon=False,
     )
     return figure
+
+
+def _best_epoch(rows: Sequence[Mapping[str, float | int]]) -> float | int | None:
+    """The epoch with the lowest validation loss, or ``None`` where there is none."""
+    known = [row for row in rows if np.isfinite(row.get("valid_nll", np.nan))]
+    return min(known, key=lambda row: row["valid_nll"])["epoch"] if known else None

@@ -1,59 +1,42 @@
-"""The catalogue of predicted labels: the columns of the paper's Table 2, as FITS or HDF5."""
+"""The catalogue of predicted labels: the columns of the paper's Table 2, and ours beside them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
-from astropy.io import fits
 from astropy.table import Column, Table
 
 from aspgap_jax import labels
-from aspgap_jax.atomic import replace_file
-from aspgap_jax.errors import InputError
 from aspgap_jax.survey.predictions import Predictions
+from aspgap_jax.survey.tables_out import ColumnSpec, write_table
 
-__all__ = ["COLUMNS", "Catalogue", "ColumnSpec", "catalogue_table", "write_catalogue"]
+__all__ = [
+    "COLUMNS",
+    "TRUST",
+    "Catalogue",
+    "ColumnSpec",
+    "catalogue_table",
+    "label_columns",
+    "write_catalogue",
+]
 
-FITS_SUFFIXES = (".fits", ".fit")
-HDF5_SUFFIXES = (".h5", ".hdf5")
-# Rows of a compressed HDF5 chunk: large enough to compress, small enough to page through.
-CHUNK_ROWS = 65_536
 
+def label_columns(prefix: str, description: str) -> tuple[ColumnSpec, ...]:
+    """A column a label.
 
-class ColumnSpec(NamedTuple):
-    """One column of the catalogue.
-
-    Attributes:
-        name: the paper's name.
-        unit: unit as FITS writes it; empty for a number without one.
-        description: the words of Table 2.
-        dtype: type in memory and in files, that of the Gaia archive.
+    Args:
+        prefix: of the names; ``e_`` for errors.
+        description: with ``{}`` where the label's own belongs.
     """
-
-    name: str
-    unit: str
-    description: str
-    dtype: type[np.generic]
-
-
-def _label_columns() -> tuple[ColumnSpec, ...]:
-    values = tuple(
-        ColumnSpec(row.catalogue, row.unit, f"{row.description} from AspGap", np.float32)
-        for row in labels.LABELS
+    words = [row.description for row in labels.LABELS]
+    # Within a sentence a label is written small.
+    small = [word if not prefix else f"{word[0].lower()}{word[1:]}" for word in words]
+    return tuple(
+        ColumnSpec(f"{prefix}{row.catalogue}", row.unit, description.format(word), np.float32)
+        for row, word in zip(labels.LABELS, small, strict=True)
     )
-    errors = tuple(
-        ColumnSpec(
-            f"e_{row.catalogue}",
-            row.unit,
-            f"Error in {row.description[0].lower()}{row.description[1:]} from AspGap",
-            np.float32,
-        )
-        for row in labels.LABELS
-    )
-    return values + errors
 
 
 # Table 2, in its order.
@@ -61,7 +44,8 @@ COLUMNS: tuple[ColumnSpec, ...] = (
     ColumnSpec("source_id", "", "Unique identifier for star", np.int64),
     ColumnSpec("ra", "deg", "Right Ascension", np.float64),
     ColumnSpec("dec", "deg", "Declination", np.float64),
-    *_label_columns(),
+    *label_columns("", "{} from AspGap"),
+    *label_columns("e_", "Error in {} from AspGap"),
     ColumnSpec("snr_rp", "", "Signal-to-noise ratio in G_RP", np.float32),
     ColumnSpec("l", "deg", "Galactic longitude", np.float64),
     ColumnSpec("b", "deg", "Galactic latitude", np.float64),
@@ -79,6 +63,13 @@ COLUMNS: tuple[ColumnSpec, ...] = (
     ColumnSpec("radial_velocity", "km s-1", "Radial velocity", np.float32),
     ColumnSpec("radial_velocity_error", "km s-1", "Radial velocity uncertainty", np.float32),
 )
+
+TRUST: tuple[ColumnSpec, ...] = (
+    *label_columns("spread_", "Standard deviation of {} over the ensemble of networks"),
+    ColumnSpec("snr_bp", "", "Signal-to-noise ratio in G_BP", np.float32),
+    ColumnSpec("flags", "", "Quality bits, 0 for none (aspgap_jax.flags)", np.int32),
+)
+"""What stands beside Table 2: how far to trust the labels of a star."""
 
 
 class Catalogue(NamedTuple):
@@ -123,38 +114,21 @@ def catalogue_table(predictions: Predictions) -> Catalogue:
 
 
 def write_catalogue(path: Path, table: Table, *, gzip: bool = False) -> None:
-    """Write a catalogue, atomically, in the format that the suffix of ``path`` names.
-
-    ``.fits``, ``.fit``: one binary table; units in TUNITn, descriptions in
-    TCOMMn, checksums. ``dex``, which astronomers write and the FITS standard
-    does not list, stays in TUNITn; astropy warns when it reads it.
-
-    ``.h5``, ``.hdf5``: one flat dataset a column with the attributes ``unit``
-    and ``description``.
+    """Write a catalogue that is in memory, atomically, as the suffix of ``path`` says.
 
     Args:
-        path: file to write.
+        path: file to write; :mod:`aspgap_jax.survey.tables_out` describes the formats.
         table: as :func:`catalogue_table` makes it; further columns are welcome.
         gzip: compress the datasets (HDF5 only).
 
     Raises:
-        InputError: the suffix is none of these, or ``gzip`` is asked of FITS.
+        InputError: no format has this suffix, or ``gzip`` is asked of another than HDF5.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in FITS_SUFFIXES + HDF5_SUFFIXES:
-        raise InputError(
-            f"{path}: no catalogue format has the suffix {suffix!r}; "
-            f"use one of {', '.join(FITS_SUFFIXES + HDF5_SUFFIXES)}"
-        )
-    if suffix in FITS_SUFFIXES and gzip:
-        raise InputError(
-            f"{path}: gzip is for HDF5 ({', '.join(HDF5_SUFFIXES)}); compress FITS afterwards"
-        )
-    with replace_file(path) as temporary:
-        if suffix in FITS_SUFFIXES:
-            _write_fits(temporary, table)
-        else:
-            _write_hdf5(temporary, table, gzip)
+    specs = [
+        ColumnSpec(c.name, _unit(c), c.description or "", c.dtype.type) for c in table.itercols()
+    ]
+    with write_table(path, specs, gzip=gzip) as writer:
+        writer.append({column.name: np.asarray(column) for column in table.itercols()})
 
 
 def _unit(column: Any) -> str:
@@ -166,27 +140,3 @@ def _unit(column: Any) -> str:
     except ValueError:
         # The standard does not list it (dex).
         return str(column.unit)
-
-
-def _write_fits(path: Path, table: Table) -> None:
-    hdu = fits.BinTableHDU(table.as_array(), name="CATALOGUE")
-    for number, column in enumerate(table.itercols(), start=1):
-        last = f"TFORM{number}"
-        if unit := _unit(column):
-            hdu.header.set(f"TUNIT{number}", unit, after=last)
-            last = f"TUNIT{number}"
-        if column.description:
-            hdu.header.set(f"TCOMM{number}", column.description, after=last)
-    hdu.writeto(path, overwrite=True, checksum=True)
-
-
-def _write_hdf5(path: Path, table: Table, gzip: bool) -> None:
-    layout: dict[str, Any] = {}
-    if gzip and len(table):
-        layout = {"compression": "gzip", "chunks": (min(len(table), CHUNK_ROWS),)}
-    with h5py.File(path, "w") as file:
-        file.attrs["format"] = "aspgap catalogue"
-        for column in table.itercols():
-            dataset = file.create_dataset(column.name, data=np.asarray(column), **layout)
-            dataset.attrs["unit"] = _unit(column)
-            dataset.attrs["description"] = column.description or ""

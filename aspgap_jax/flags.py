@@ -1,0 +1,141 @@
+"""The quality flags: one bit a reason not to trust a star's labels.
+
+A star's ``flags`` is the sum of the bits below; 0 means that nothing was found
+amiss. :data:`FLAGS` is the only source of names, bits and meanings; the catalogue,
+the documentation and the code that sets a bit all follow it.
+
+Some bits are facts (a band is missing). The others compare a score of the star
+with the scores of training stars that were predicted by networks that had not
+seen them (:mod:`aspgap_jax.domain`): the thresholds stand at one common tail level,
+such that 1% of those stars exceed at least one of them.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import SupportsIndex
+
+__all__ = ["FLAGS", "MAX_RUWE", "Flag", "bit", "decode"]
+
+MAX_RUWE = 1.4
+"""Lindegren et al. (2021): above it the single-star astrometric model fits badly."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One bit.
+
+    Attributes:
+        name: how code and catalogue call it.
+        bit: its value in the mask, a power of two.
+        meaning: what it says about the star.
+        computed: how it is found.
+    """
+
+    name: str
+    bit: int
+    meaning: str
+    computed: str
+
+
+def _table(*rows: tuple[str, str, str]) -> tuple[Flag, ...]:
+    return tuple(Flag(name, 1 << i, *words) for i, (name, *words) in enumerate(rows))
+
+
+# The order is the order of the bits: append, never insert.
+FLAGS: tuple[Flag, ...] = _table(
+    (
+        "MISSING_BAND",
+        "BP or RP is missing; there are no labels",
+        "the file has no such band, or its values are all zero or not finite",
+    ),
+    (
+        "LOW_SNR",
+        "the spectrum is noisier than what the labels were trained and tested on",
+        "coefficients: S/N of 1-10 at most 100, or of 11 and on at most 1, in BP or RP (Fig. 1); "
+        "sampled fluxes: S/N of BP or RP below that of 99.9% of the training stars",
+    ),
+    (
+        "OUT_OF_RANGE",
+        "a value of the spectrum lies outside the range of the training stars",
+        "largest distance outside the central 99.8% of a column, over the width of that range",
+    ),
+    (
+        "LATENT_OUTLIER",
+        "the network has not seen a star like this one",
+        "Mahalanobis distance of the latents in their leading principal components",
+    ),
+    (
+        "SPECTRUM_OUTLIER",
+        "the spectrum is not one of the training stars' kind, or is damaged",
+        "distance in the principal components of the training spectra, and what they leave "
+        "unexplained, both against their own scatter at the star's noise",
+    ),
+    (
+        "OUTSIDE_LABELS",
+        "the labels lie outside those of the training stars",
+        "distance outside the convex hull of the training labels, taken along 40 directions",
+    ),
+    (
+        "PATHS_DISAGREE",
+        "the direct path and the one over the hallucinated spectrum give other labels",
+        "mean squared difference of the two in units of the predicted uncertainty",
+    ),
+    (
+        "MEMBERS_DISAGREE",
+        "the networks of the ensemble give different labels",
+        "mean ratio of epistemic to aleatoric variance",
+    ),
+    (
+        "LARGE_SIGMA",
+        "the labels are much less certain than usual at this S/N",
+        "mean logarithm of the predicted uncertainties, less its trend with S/N",
+    ),
+    (
+        "HOT_STAR",
+        "hotter than what the labels hold for",
+        "Teff above 7000 K (Table 1) or above all but the tail of the training stars, or a "
+        "synthetic G_BP - G_RP bluer than all but their tail",
+    ),
+    (
+        "DWARF",
+        "on the main sequence",
+        "log g above 4, or above all but the tail of the training stars where those are giants",
+    ),
+    (
+        "POOR_ASTROMETRY",
+        "the astrometric fit is poor: the source may be two stars",
+        "ruwe above 1.4 (Lindegren et al. 2021)",
+    ),
+    (
+        "NO_G",
+        "the file has no G magnitude",
+        "G was synthesised from the spectrum",
+    ),
+    (
+        "NOT_FINITE",
+        "a value of the spectrum is not finite, or no labels could be computed",
+        "such values were replaced by the training stars' median",
+    ),
+)
+
+_BITS = {flag.name: flag.bit for flag in FLAGS}
+
+
+def bit(name: str) -> int:
+    """The value of a flag. Raises ``KeyError`` for an unknown name."""
+    return _BITS[name]
+
+
+def decode(flags: SupportsIndex) -> tuple[str, ...]:
+    """The names of the bits that are set, in the order of the table.
+
+    Raises:
+        ValueError: a bit that the table does not have.
+    """
+    mask = operator.index(flags)
+    unknown = mask & ~sum(_BITS.values())
+    if unknown:
+        raise ValueError(f"flags {mask}: no flag has the bits {unknown}")
+    return tuple(flag.name for flag in FLAGS if mask & flag.bit)

@@ -1,0 +1,154 @@
+"""Figure 4: gradient spectra, hallucinated and physical, and how well they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aspgap_jax import labels
+from aspgap_jax.apstar import WAVELENGTH
+from aspgap_jax.plots.style import (
+    BLACK,
+    BLUE,
+    FONT,
+    ORANGE,
+    SMALL,
+    colour_bar,
+    name_axes,
+    new_figure,
+    number,
+)
+
+__all__ = ["gradient_agreement", "gradient_spectra"]
+
+GREEN = "#009E73"
+# From the bottom up; offsets keep the curves apart.
+CURVES = (("Kurucz", BLACK), ("synthesis", BLUE), ("visible", ORANGE), ("hallucinated", GREEN))
+OFFSET = 7.0
+CELL = 5.5  # points, of the numbers in coloured squares
+NAMES = {"visible": "hallucinated, seen by the decoder"}
+WINDOWS = ((15_735.0, 15_785.0), (16_140.0, 16_230.0))
+"""Angstrom: the Mg I triplet; four lines of Ca, Si, and the CO band head at 16,189."""
+
+
+def gradient_spectra(
+    curves: Mapping[str, Float[np.ndarray, "label pixel"]],
+    marks: Sequence[tuple[str, float]],
+    *,
+    windows: Sequence[tuple[float, float]] = WINDOWS,
+) -> Figure:
+    """d(flux)/d(label) in a row a label and a column a window of wavelength.
+
+    Each curve is divided by its standard deviation over the chips: their shapes are
+    compared, not their sizes.
+
+    Args:
+        curves: gradients by name, ``Kurucz``, ``synthesis``, ``visible`` (the part of the
+            hallucinated one that the APOGEE decoder sees) and ``hallucinated``; what is
+            absent is not drawn.
+        marks: species and vacuum wavelength (Angstrom) of lines to mark.
+        windows: wavelengths of the columns, Angstrom.
+    """
+    shown = [(name, colour) for name, colour in CURVES if name in curves]
+    figure = new_figure(0.27 * len(labels.LABELS))
+    widths = [high - low for low, high in windows]
+    grid = figure.subplots(
+        len(labels.LABELS), len(windows), squeeze=False, sharex="col", width_ratios=widths
+    )
+    for row, (panels, label) in enumerate(zip(grid, labels.LABELS, strict=True)):
+        for axes, window in zip(panels, windows, strict=True):
+            inside = (window[0] <= WAVELENGTH) & (window[1] >= WAVELENGTH)
+            for place, (name, colour) in enumerate(shown):
+                gradient = curves[name][row]
+                scaled = gradient / np.nanstd(gradient)
+                axes.axhline(OFFSET * place, color="0.85", lw=0.5, zorder=0)
+                axes.plot(
+                    WAVELENGTH[inside],
+                    OFFSET * place + scaled[inside].clip(-6.0, 6.0),
+                    color=colour,
+                    lw=0.8,
+                    label=NAMES.get(name, name),
+                )
+            last = row == len(labels.LABELS) - 1
+            name_axes(axes, "vacuum wavelength [\N{ANGSTROM SIGN}]" if last else "", "")
+            axes.set_xlim(window)
+            axes.set_ylim(-5.5, OFFSET * (len(shown) - 1) + 6.5)
+            axes.set_yticks([])
+            _mark(axes, marks, window, names=row == 0)
+        panels[0].set_ylabel(rf"$\partial$ flux / $\partial$ {label.symbol}", fontsize=FONT)
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles[::-1],
+        names[::-1],
+        loc="outside upper center",
+        ncols=len(shown),
+        fontsize=FONT,
+        frameon=False,
+    )
+    return figure
+
+
+def _mark(
+    axes: Axes, marks: Sequence[tuple[str, float]], window: tuple[float, float], *, names: bool
+) -> None:
+    """Dotted lines at spectral lines, with their species above the top panel."""
+    last = -np.inf
+    for species, wavelength in sorted(marks, key=lambda mark: mark[1]):
+        if not window[0] < wavelength < window[1]:
+            continue
+        axes.axvline(wavelength, color="0.6", lw=0.5, ls=":", zorder=0)
+        # A name needs about a thirtieth of the panel.
+        if names and wavelength - last > (window[1] - window[0]) / 30:
+            axes.text(
+                wavelength,
+                1.01,
+                species,
+                transform=axes.get_xaxis_transform(),
+                fontsize=SMALL,
+                ha="center",
+                va="bottom",
+            )
+            last = wavelength
+
+
+def gradient_agreement(
+    matrices: Mapping[str, Float[np.ndarray, "row column"]],
+    rows: Sequence[str],
+    columns: Mapping[str, Sequence[str]],
+) -> Figure:
+    """Correlations as coloured squares with their numbers, a panel a comparison.
+
+    Args:
+        matrices: correlation coefficients by title; at least one.
+        rows: names of the rows, the same in all panels.
+        columns: names of the columns by title.
+    """
+    figure = new_figure(0.3)
+    # Narrow panels need room for their column names.
+    ratios = [1.5 + matrix.shape[1] for matrix in matrices.values()]
+    panels = figure.subplots(1, len(matrices), squeeze=False, width_ratios=ratios)[0]
+    for axes, (title, matrix) in zip(panels, matrices.items(), strict=True):
+        image = axes.imshow(matrix, cmap="PuOr", vmin=-1.0, vmax=1.0, aspect="auto")
+        for (i, j), value in np.ndenumerate(matrix):
+            if np.isfinite(value):
+                axes.text(
+                    j,
+                    i,
+                    number(float(value), 2),
+                    ha="center",
+                    va="center",
+                    fontsize=CELL,
+                    color="white" if abs(value) > 0.6 else "black",
+                )
+        name_axes(axes, "", "")
+        axes.tick_params(top=False, right=False, length=0)
+        axes.set_xticks(range(matrix.shape[1]), columns[title], fontsize=SMALL)
+        axes.set_yticks(range(matrix.shape[0]), rows if axes is panels[0] else [])
+        axes.set_title(title, fontsize=FONT)
+    panels[0].tick_params(axis="y", labelsize=FONT)
+    colour_bar(figure, image, list(panels), "correlation", aspect=14)
+    return figure

@@ -1,0 +1,183 @@
+"""Figures 1, 7 and 9: signal-to-noise, and what it does to precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from aspgap_jax import labels
+from aspgap_jax.plots.style import (
+    BLACK,
+    BLUE,
+    FONT,
+    ORANGE,
+    SMALL,
+    annotate,
+    colour_bar,
+    complete,
+    hexbin,
+    name_axes,
+    new_figure,
+    span,
+)
+from aspgap_jax.validation.agreement import PrecisionCurve, inverse_snr
+
+__all__ = ["precision_curves", "signal_to_noise", "uncertainty_map"]
+
+GREEN, PURPLE = "#009E73", "#CC79A7"
+# Colour and style: lines are told apart without colour too.
+CURVES = {
+    "formal": ("formal error", BLACK, "-"),
+    "rms": ("rms", GREEN, "-"),
+    "mae": ("MAE", BLUE, "--"),
+    "scatter": ("scatter", ORANGE, "-."),
+    "bias": ("bias", PURPLE, ":"),
+}
+
+
+def signal_to_noise(
+    panels: Mapping[str, Mapping[str, Float[np.ndarray, " star"]]],
+    bounds: Mapping[str, float],
+    axis: str,
+) -> Figure:
+    """Figure 1: distributions of the S/N of XP spectra, a panel a band.
+
+    Args:
+        panels: by heading; in each, the S/N of stars by what was counted. The first is
+            dashed black, the second blue, the third orange.
+        bounds: a vertical line for those with a threshold, by the same names.
+        axis: name of the S/N axis.
+    """
+    figure = new_figure(0.42)
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    styles = [(BLACK, "--"), (BLUE, "-"), (ORANGE, "-")]
+    known = [
+        values[np.isfinite(values) & (values > 0)]
+        for kinds in panels.values()
+        for values in kinds.values()
+    ]
+    every = np.concatenate(known) if known else np.zeros(0)
+    low, high = np.percentile(every, [0.05, 99.95]) if every.size else (1.0, 10.0)
+    edges = np.geomspace(0.9 * low, 1.1 * high, 81)
+    for panel, (title, kinds) in zip(axes, panels.items(), strict=True):
+        for (name, values), (colour, style) in zip(kinds.items(), styles, strict=False):
+            counts = np.histogram(values[np.isfinite(values)], edges)[0]
+            panel.stairs(counts, edges, color=colour, ls=style, lw=1.1, label=name)
+            if name in bounds:
+                panel.axvline(bounds[name], color=colour, lw=0.8, ls=":")
+        panel.set_xscale("log")
+        panel.set_title(title, fontsize=FONT)
+        name_axes(panel, axis, "")
+    axes[0].set_ylabel("stars per bin", fontsize=FONT)
+    top = axes[0].get_ylim()[1]
+    axes[0].set_ylim(0, 1.25 * top)
+    axes[0].legend(fontsize=SMALL, frameon=False, loc="upper left", handlelength=1.8)
+    return figure
+
+
+def precision_curves(bands: Mapping[str, Sequence[PrecisionCurve]]) -> Figure:
+    """Figure 7: precision of each label against S/N; a row a band, a column a label.
+
+    Solid black, the formal error; thin dashed grey, 1/SNR through the first bin's rms.
+
+    Args:
+        bands: curves of all labels by the name of the S/N axis.
+    """
+    count = len(labels.LABELS)
+    figure = new_figure(0.29 * len(bands) + 0.05)
+    grid = figure.subplots(len(bands), count, squeeze=False)
+    for row, (axis, curves) in zip(grid, bands.items(), strict=True):
+        for axes, curve, label in zip(row, curves, labels.LABELS, strict=True):
+            _precision_panel(axes, curve)
+            name_axes(axes, axis, rf"$\Delta${label.symbol} [{label.unit}]")
+    handles, names = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=6, fontsize=FONT, frameon=False)
+    return figure
+
+
+def _precision_panel(axes: Axes, curve: PrecisionCurve) -> None:
+    axes.axhline(0.0, color="0.8", lw=0.6, zorder=0)
+    if not len(curve.snr):
+        annotate(axes, "no stars")
+        return
+    for name, (words, colour, style) in CURVES.items():
+        # Without a bias rms and scatter coincide: the rms lies wide beneath.
+        width = 2.8 if name == "rms" else 1.1
+        axes.plot(
+            curve.snr,
+            getattr(curve, name),
+            style,
+            color=colour,
+            lw=width,
+            alpha=0.5 if name == "rms" else 1.0,
+            label=words,
+            marker=".",
+            ms=3,
+        )
+    axes.plot(curve.snr, inverse_snr(curve), "--", color="0.55", lw=0.8, label="1/(S/N)")
+    axes.set_xlim(left=0.0)
+
+
+def uncertainty_map(
+    g_mag: Float[np.ndarray, " star"],
+    snr: Float[np.ndarray, " star"],
+    sigma: Float[np.ndarray, "star label"],
+    axis: str,
+    names: Sequence[str] = ("alpha_m", "m_h"),
+) -> Figure:
+    """Figure 9: mean predicted uncertainty in the plane of G and S/N.
+
+    Contours hold 30, 60 and 90% of the stars.
+
+    Args:
+        g_mag: Gaia G, mag.
+        snr: S/N of the red part of the spectra.
+        sigma: predicted uncertainties of all labels.
+        axis: name of the S/N axis.
+        names: labels to show, left to right.
+    """
+    figure = new_figure(0.44)
+    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
+        label = labels.LABELS[labels.index(name)]
+        positive = np.where(snr > 0, snr, np.nan)
+        x, y, s = complete(g_mag, np.log10(positive), sigma[:, labels.index(name)])
+        if not x.size:
+            annotate(axes, "no stars")
+            continue
+        # A mean of one or two stars is no mean.
+        cells = hexbin(axes, x, y, C=s, reduce_C_function=np.mean, mincnt=3)
+        cells.set_norm(Normalize(*np.percentile(s, [2, 98])))
+        _density_contours(axes, x, y)
+        colour_bar(
+            figure,
+            cells,
+            axes,
+            rf"mean $\sigma$ {label.axis}",
+            location="top",
+            extend="both",
+            aspect=30,
+        )
+        name_axes(axes, r"$G$ [mag]", "")
+    panels[0].set_ylabel(rf"$\log_{{10}}$ {axis}", fontsize=FONT)
+    return figure
+
+
+def _density_contours(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """Contours that hold 90, 60 and 30% of the stars."""
+    counts, ex, ey = np.histogram2d(x, y, 40, [span(x), span(y)])
+    # A light smoothing (1-2-1, twice each way) takes the place of a kernel a star.
+    for _ in range(2):
+        for axis in (0, 1):
+            counts = 0.5 * counts + 0.25 * (np.roll(counts, 1, axis) + np.roll(counts, -1, axis))
+    falling = np.sort(counts.ravel())[::-1]
+    inside = np.cumsum(falling) / falling.sum()
+    levels = np.unique([falling[np.searchsorted(inside, share)] for share in (0.9, 0.6, 0.3)])
+    centres = 0.5 * (ex[1:] + ex[:-1]), 0.5 * (ey[1:] + ey[:-1])
+    if levels[0] > 0:
+        axes.contour(*centres, counts.T, levels, colors="white", linewidths=0.7)

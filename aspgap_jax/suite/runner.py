@@ -1,0 +1,169 @@
+"""Run studies on a run, and write what they found."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from aspgap_jax import plots, report
+from aspgap_jax.atomic import write_text
+from aspgap_jax.errors import InputError
+from aspgap_jax.suite import STUDIES
+from aspgap_jax.suite.study import Inputs, Missing, Result, Study, open_inputs
+from aspgap_jax.survey.external import EXTERNALS
+
+__all__ = ["Outcome", "check_externals", "json_ready", "run_studies", "validate", "write_figures"]
+
+
+class Outcome(NamedTuple):
+    """What became of the studies.
+
+    Attributes:
+        done: those that ran, with what they found.
+        missing: those that lack data, with what they need.
+        failed: those that failed, with one line why.
+    """
+
+    done: tuple[tuple[Study, Result], ...]
+    missing: tuple[tuple[Study, str], ...]
+    failed: tuple[tuple[Study, str], ...]
+
+
+def check_externals(pairs: Sequence[str]) -> dict[str, Path]:
+    """``NAME=FILE`` options as a mapping.
+
+    Raises:
+        InputError: another form, a name that no study knows, or one that comes twice.
+    """
+    found: dict[str, Path] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not equals or not path:
+            raise InputError(f"--external {pair}: write NAME=FILE")
+        if name not in EXTERNALS:
+            raise InputError(f"--external {name}: no such name; one of {', '.join(EXTERNALS)}")
+        if name in found:
+            raise InputError(f"--external {name}: given twice; give one file")
+        found[name] = Path(path)
+    return found
+
+
+def run_studies(inputs: Inputs, studies: Sequence[Study] = STUDIES) -> Outcome:
+    """Run studies one after the other; one that fails does not stop the others."""
+    done, missing, failed = [], [], []
+    for study in tqdm(studies, desc="validate", unit="study", disable=None):
+        try:
+            done.append((study, study.run(inputs)))
+        except Missing as error:
+            missing.append((study, str(error)))
+        except InputError as error:
+            failed.append((study, str(error)))
+        # A fault of one study must not cost the others.
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0]
+            failed.append((study, f"{type(error).__name__}: {reason}"))
+    return Outcome(tuple(done), tuple(missing), tuple(failed))
+
+
+def json_ready(value: Any) -> Any:
+    """Nested numbers as JSON takes them: NumPy's as Python's, and no NaN but ``null``."""
+    if isinstance(value, Mapping):
+        return {str(name): json_ready(inner) for name, inner in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [json_ready(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_figures(folder: Path, result: Result) -> list[tuple[Path, str]]:
+    """Write the figures of a study as PNG and PDF; paths of the PNGs and their captions."""
+    written = []
+    for drawn in result.figures:
+        for suffix in (".png", ".pdf"):
+            plots.save(drawn.figure, folder / f"{drawn.stem}{suffix}")
+        written.append((folder / f"{drawn.stem}.png", drawn.caption))
+    return written
+
+
+def validate(
+    folder: Path,
+    external: Mapping[str, Path] | None = None,
+    *,
+    studies: Sequence[Study] = STUDIES,
+    seed: int = 0,
+    draws: int = 200,
+) -> tuple[str, bool]:
+    """Run all studies that the data of a run allow, and write the report.
+
+    Written into the folder of the run: ``validation.html``, ``validation.json`` (the
+    numbers of every study under its name; ``not_run`` and ``failed``) and
+    ``figures/*.png`` and ``*.pdf``.
+
+    Args:
+        folder: of the run.
+        external: files of other catalogues by name.
+        studies: which.
+        seed: of everything random.
+        draws: bootstrap resamples.
+
+    Returns:
+        What to print, and whether no study failed.
+
+    Raises:
+        InputError: the folder holds no predictions.
+    """
+    inputs = open_inputs(folder, external, seed=seed, draws=draws)
+    outcome = run_studies(inputs, studies)
+    numbers = {study.name: json_ready(result.numbers) for study, result in outcome.done}
+    entries = [
+        report.Entry(
+            title=study.title,
+            numbers=numbers[study.name],
+            paper=result.paper,
+            figures=write_figures(folder / "figures", result),
+            notes=result.notes,
+        )
+        for study, result in outcome.done
+    ]
+    reasons = {
+        "not_run": {study.name: reason for study, reason in outcome.missing},
+        "failed": {study.name: reason for study, reason in outcome.failed},
+    }
+    write_text(folder / "validation.json", json.dumps(numbers | reasons, indent=2) + "\n")
+    p = inputs.predictions
+    given = ", ".join(f"{name}: {path}" for name, path in inputs.external.items())
+    report.write_validation(
+        folder / "validation.html",
+        title="Validation of AspGap labels",
+        facts={
+            "run": str(folder),
+            "stars": f"{len(p):,}",
+            "predicted out of fold": "yes" if (p.fold >= 0).all() else "no, or not all",
+            "other catalogues": given or "none",
+            "bootstrap": f"{draws} resamples, seed {seed}",
+        },
+        entries=entries,
+        missing={study.title: reason for study, reason in outcome.missing},
+        failed={study.title: reason for study, reason in outcome.failed},
+        files=[
+            (folder / "validation.json", "every number, under the name of its figure"),
+            (folder / "figures", "every figure as PNG and PDF"),
+        ],
+    )
+    return "\n".join(_lines(folder, outcome)), not outcome.failed
+
+
+def _lines(folder: Path, outcome: Outcome) -> list[str]:
+    lines = [f"done      {study.name}: {study.title}" for study, _ in outcome.done]
+    lines += [f"not run   {study.name}: {reason}" for study, reason in outcome.missing]
+    lines += [f"failed    {study.name}: {reason}" for study, reason in outcome.failed]
+    return [*lines, f"wrote {folder / 'validation.html'} and {folder / 'validation.json'}"]

@@ -1,0 +1,54 @@
+"""What the scripts under experiments/ share: run one study from the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from aspgap_jax.atomic import write_text
+from aspgap_jax.errors import InputError
+from aspgap_jax.suite import STUDIES
+from aspgap_jax.suite.runner import check_externals, json_ready, write_figures
+from aspgap_jax.suite.study import open_inputs
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Run one study on a run; prints its numbers."""
+
+    run: Path
+    """Folder of `aspgap crossval` or `aspgap demo`."""
+    external: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Another catalogue: NAME=FILE. May be repeated."""
+    out: Path | None = None
+    """Folder for the numbers (JSON) and figures (PNG, PDF)."""
+    seed: int = 0
+    """Of the bootstrap."""
+    draws: int = 200
+    """Bootstrap resamples."""
+
+
+def main(name: str, arguments: list[str] | None = None) -> int:
+    """Run the study called ``name``; returns the exit status, 2 if its data are not there."""
+    study = next(study for study in STUDIES if study.name == name)
+    options = tyro.cli(Options, args=arguments, description=f"{study.title}. Needs {study.needs}.")
+    try:
+        external = check_externals(options.external)
+        inputs = open_inputs(options.run, external, seed=options.seed, draws=options.draws)
+        result = study.run(inputs)
+    except InputError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    text = json.dumps({name: json_ready(result.numbers)}, indent=2)
+    print(text, *result.notes, sep="\n")
+    if options.out is not None:
+        write_text(options.out / f"{name}.json", text + "\n")
+        write_figures(options.out, result)
+    return 0

@@ -1,0 +1,156 @@
+"""What a prediction can start from: XP files of any format, stores, and the real sample."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from aspgap_jax.errors import InputError
+from aspgap_jax.stars import TrainingSet
+from aspgap_jax.survey import store
+from aspgap_jax.survey.sample import load_sample, sample_path
+from aspgap_jax.survey.xp import BANDS, OnBadRow, XPChunk, read_xp
+from aspgap_jax.survey.xp.chunk import BASES
+
+__all__ = ["Source", "as_chunk", "expand", "read_source"]
+
+SAMPLE = "sample"
+# Files that lie beside spectra in a folder and hold none.
+NO_SPECTRA = (".json", ".md", ".html")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input.
+
+    Attributes:
+        name: what messages and its output part are called after.
+        path: its file.
+    """
+
+    name: str
+    path: Path
+
+
+def expand(inputs: Sequence[str]) -> tuple[Source, ...]:
+    """The sources that files, globs, folders, XP stores and the word ``sample`` stand for.
+
+    A folder stands for the files in it, in the order of their names; hidden ones,
+    ``_MD5SUM.txt`` and ``manifest.json`` do not count.
+
+    Raises:
+        InputError: nothing was given, a file is absent, a pattern or a folder has no
+            files, or two files have one name.
+    """
+    paths: dict[Path, None] = {}
+    sources: list[Source] = []
+    for given in inputs:
+        path = Path(given)
+        if given == SAMPLE and not path.exists():
+            sources.append(Source(SAMPLE, sample_path()))
+        elif path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.is_file() and _may_hold_spectra(p))
+            if not inside:
+                raise InputError(f"{path}: no files in this folder; pass XP spectra")
+            paths |= dict.fromkeys(inside)
+        elif path.exists():
+            paths[path] = None
+        elif glob.has_magic(given):
+            # Path.glob takes no pattern that begins with /.
+            matched = sorted(Path(p) for p in glob.glob(given, recursive=True))  # noqa: PTH207
+            if not matched:
+                raise InputError(f"{given}: no file matches; pass XP spectra")
+            paths |= dict.fromkeys(p for p in matched if p.is_file())
+        else:
+            raise InputError(f"{path}: no such file; pass XP spectra, or `{SAMPLE}`")
+    sources += [Source(path.name, path) for path in paths]
+    if not sources:
+        raise InputError("nothing to predict; pass files, folders or patterns of XP spectra")
+    names: dict[str, Source] = {}
+    for source in sources:
+        if (other := names.setdefault(source.name, source)) is not source:
+            raise InputError(
+                f"{source.path} and {other.path} have the same name; rename one, or predict "
+                f"them into different folders"
+            )
+    return tuple(sources)
+
+
+def _may_hold_spectra(path: Path) -> bool:
+    return path.name[0] not in "._" and path.suffix.lower() not in NO_SPECTRA
+
+
+def read_source(
+    source: Source, *, chunk_size: int, correlations: bool, on_bad_row: OnBadRow
+) -> Iterator[XPChunk]:
+    """Chunks of stars of a source, in its order; see :func:`aspgap_jax.survey.xp.read_xp`."""
+    if source.name == SAMPLE:
+        stars = load_sample()
+        for start in range(0, len(stars), chunk_size):
+            yield as_chunk(stars.where(np.arange(start, min(start + chunk_size, len(stars)))))
+    elif _is_training_store(source.path):
+        yield from _read_training_store(source.path, chunk_size)
+    else:
+        yield from read_xp(
+            source.path, chunk_size=chunk_size, correlations=correlations, on_bad_row=on_bad_row
+        )
+
+
+def _is_training_store(path: Path) -> bool:
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path, "r") as file:
+        return bool(file.attrs.get("format") == store.FORMAT)
+
+
+def _read_training_store(path: Path, chunk_size: int) -> Iterator[XPChunk]:
+    with store.open_store(
+        path, store.FORMAT, store.FORMAT_VERSION, cure="`aspgap prepare`"
+    ) as file:
+        for start in range(0, len(file["source_id"]), chunk_size):
+            rows = slice(start, start + chunk_size)
+            yield as_chunk(
+                TrainingSet(
+                    **{
+                        name: file[name][rows]
+                        for name in (
+                            *("source_id", "xp", "xp_error"),
+                            *("g_mag", "labels", "label_error"),
+                        )
+                    },
+                    representation=str(file.attrs["representation"]),
+                    wavelength=file.attrs.get("wavelength"),
+                )
+            )
+
+
+def as_chunk(stars: TrainingSet) -> XPChunk:
+    """Stars in memory as a chunk of a file; their labels stay behind."""
+    continuous = stars.representation == "continuous"
+    n_bp = BASES if continuous else 0
+    bands = len(BANDS) if continuous else 0
+    finite = np.isfinite(stars.xp) & np.isfinite(stars.xp_error)
+    present = np.zeros((len(stars), bands), bool)
+    for band in range(bands):
+        present[:, band] = finite[:, :n_bp].any(1) if band == 0 else finite[:, n_bp:].any(1)
+    unknown = np.full((len(stars), bands), np.nan)
+    return XPChunk(
+        source_id=stars.source_id,
+        representation=stars.representation,
+        coefficients=stars.xp,
+        errors=stars.xp_error,
+        finite=finite,
+        n_bp=n_bp,
+        wavelength=stars.wavelength,
+        g_mag=stars.g_mag,
+        present=present,
+        n_relevant_bases=np.full(present.shape, -1, np.int32),
+        n_measurements=np.full(present.shape, -1, np.int32),
+        chi_squared=unknown,
+        standard_deviation=unknown,
+    )

@@ -1,0 +1,13 @@
+"""Figure 2: the labels of the training set.
+
+Run: python experiments/fig02_training_set.py --run runs/demo
+Needs: reference labels in the run.
+Expect: 19,686 giants in the demo, 142,130 stars in the paper.
+"""
+
+import sys
+
+from aspgap_jax.suite import script
+
+if __name__ == "__main__":
+    sys.exit(script.main("figure02"))

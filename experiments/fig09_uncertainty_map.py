@@ -1,0 +1,13 @@
+"""Figure 9: predicted uncertainty against G and S/N.
+
+Run: python experiments/fig09_uncertainty_map.py --run runs/demo
+Needs: S/N columns, or the sampled spectra of the run.
+Expect: sigma correlates more with S/N than with G, for every label.
+"""
+
+import sys
+
+from aspgap_jax.suite import script
+
+if __name__ == "__main__":
+    sys.exit(script.main("figure09"))

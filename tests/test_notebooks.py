@@ -1,0 +1,42 @@
+"""The notebooks run from top to bottom, on a small run of made-up giants."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+# Figures each notebook draws.
+NOTEBOOKS = {"gradient_spectra": 3, "quickstart": 2}
+
+
+def test_every_notebook_is_known_and_small() -> None:
+    assert {path.stem for path in FOLDER.glob("*.ipynb")} == set(NOTEBOOKS)
+    for path in FOLDER.glob("*.ipynb"):
+        assert path.stat().st_size < 500_000
+        for cell in nbformat.read(path, as_version=4).cells:
+            assert not cell.get("outputs"), f"{path.name}: clear its outputs"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_runs(name: str, small_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASPGAP_RUN", str(small_run))
+    network = Path(os.environ.get("ASPGAP_SHARED", FOLDER.parents[1] / "shared"))
+    network = network / "data/apogee_emulator/kurucz_apogee_network.npz"
+    # Without the file the notebook compares with the synthesis alone.
+    monkeypatch.setenv("ASPGAP_KURUCZ", str(network) if network.is_file() else "")
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    with warnings.catch_warnings():
+        # Jupyter's own, about event loops and sockets, not those of the notebook.
+        warnings.simplefilter("ignore")
+        NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    figures = [out for out in outputs if "image/png" in out.get("data", {})]
+    assert len(figures) == NOTEBOOKS[name]
+    text = "".join(out.get("text", "") for out in outputs if out.output_type == "stream")
+    assert "Warning" not in text, text
