@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
     0: done. 1: done in part; what failed was named. 2: the input cannot be used; one
-    line says why. 130: interrupted; the same command resumes.
+    line says why. 130: interrupted; the same command resumes. 75: stopped by SIGTERM with the
+    state saved; the same command resumes.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -104,7 +105,7 @@ def subcommand(command: type[Command]) -> Any:
     description = command.__doc__ or ""
     if "config" in (field.name for field in fields(command)):
         description = f"{description}\n{PRESET_HELP}"
-    name = command.__name__.lower()
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", command.__name__).lower()
     return Annotated[command, tyro.conf.subcommand(name, description=description)]
 
 

@@ -10,12 +10,21 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 ).strip()
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import matplotlib
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(autouse=True)
+def figures_as_they_are() -> Iterator[None]:
+    """What a test imports (GaiaXPy) must not change how the next one draws."""
+    with matplotlib.rc_context():
+        yield
 
 
 @pytest.fixture(scope="session")

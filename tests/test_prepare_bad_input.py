@@ -102,7 +102,10 @@ BAD: dict[str, tuple[Spoil, str]] = {
     "truncated": (truncated, r"gaia\.fits: no readable table .*truncated"),
     "no table": (no_table, "a FITS file without a table"),
     "a directory": (lambda inputs: {"gaia": [inputs.folder]}, "no such file"),
-    "no such selection": (lambda inputs: {"select": "best"}, "known: giants, table_1, usable"),
+    "no such selection": (
+        lambda inputs: {"select": "best"},
+        "known: giants, broad, table_1, usable",
+    ),
     "no XP file": (lambda inputs: {"xp": []}, "no XP file given"),
     "mixed lengths": (mixed, r"b\.fits: has 50 \+ 55 coefficients, .* 55 \+ 55 coefficients"),
     "nothing left": (lambda inputs: {"min_snr_high": 1e9}, "no star is left after the cut"),

@@ -66,7 +66,7 @@ def test_it_knows_the_stars_of_the_sample(
     bundle, info = released
     found = label_stars(bundle, batch_of(giants), info.config, LabelOptions("sampled"))
     rms = np.sqrt(np.square(np.asarray(found.mean) - giants.labels).mean(axis=0))
-    assert (rms < [100, 0.26, 0.16, 0.065]).all()
+    assert (rms < [150, 0.26, 0.16, 0.065]).all()
     names = [name for flags in np.asarray(found.flags) for name in decode(flags)]
     assert len(names) < 0.06 * len(giants)
     # Without G the labels stay within a tenth of their uncertainty, mostly.

@@ -115,11 +115,23 @@ def test_the_full_configuration_is_timed_in_both_precisions(
         assert values["of_matmul_rate"] > 0
 
 
-def test_bare_matmuls_take_time(benchmark: ModuleType) -> None:
-    shape, small = benchmark.Shape(1, 300, 300, 300), benchmark.Shape(1, 2, 2, 2)
-    once = benchmark.matmul_seconds(Counter({shape: 1, small: 1}), jnp.float32, 3)
-    often = benchmark.matmul_seconds(Counter({shape: 1000, small: 1}), jnp.float32, 3)
-    assert 0 < once < often
+def test_bare_matmuls_are_those_that_count(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple] = []
+
+    def noted(left: jax.Array, right: jax.Array) -> jax.Array:
+        done.append((left.shape, right.shape, left.dtype.name))
+        return left @ right
+
+    monkeypatch.setattr(benchmark.jax, "jit", lambda _: noted)
+    shapes = {(1, 30, 20, 10): 2, (3, 5, 20, 10): 1, (1, 2, 2, 2): 1}
+    found = Counter({benchmark.Shape(*shape): times for shape, times in shapes.items()})
+    run = benchmark.bare_matmuls(found, jnp.bfloat16)
+    done.clear()
+    run()
+    large, stacked = ((30, 20), (20, 10), "bfloat16"), ((3, 5, 20), (3, 20, 10), "bfloat16")
+    assert done == [large, large, stacked]
 
 
 def test_programs_take_turns(benchmark: ModuleType) -> None:

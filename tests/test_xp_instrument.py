@@ -7,6 +7,7 @@ import io
 import sys
 import warnings
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -17,7 +18,9 @@ from aspgap_jax.survey.xp.instrument import covariance, instrument_model, sample
 
 @pytest.fixture(scope="module")
 def model():
-    pytest.importorskip("gaiaxpy.core.config")
+    # GaiaXPy sets matplotlib to LaTeX when it is imported.
+    with matplotlib.rc_context():
+        pytest.importorskip("gaiaxpy.core.config")
     return instrument_model()
 
 

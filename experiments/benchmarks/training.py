@@ -19,8 +19,8 @@ five eighths, but a step of PyTorch's takes most of a minute.
 Two counts of multiplications are told apart: those the network spelled out needs, and
 those done, read off the traced step. They differ where the hallucinator's last layer
 and the decoder's first are merged (aspgap_jax.model.merge). `of_matmul_rate` is of
-those done: the time that they take as bare matmuls of the same shapes, each on its
-own, over the time of the step.
+those done: the time that they take as bare matmuls of the same shapes, one after
+the other, over the time of the step.
 
 On a GPU it also times the full configuration (111,000 stars, 1000 epochs,
 extrapolated from --gpu-epochs) in float32 and bfloat16 and writes a profile for each
@@ -178,25 +178,28 @@ def spelled_out(cfg: Sizes, n_xp: int, batch: int) -> int:
     return batch * (3 * sum(trained) - encoder[0] + 2 * sum(frozen))
 
 
-def matmul_seconds(shapes: Counter[Shape], dtype: Any, rounds: int) -> float:
-    """Seconds that these matmuls take on their own, each the median of rounds.
+def bare_matmuls(shapes: Counter[Shape], dtype: Any) -> Callable[[], None]:
+    """A program: these matmuls alone, one after the other.
 
     Those that make up less than a thousandth of the work are left out.
     """
     work = sum(shape.count * times for shape, times in shapes.items())
     multiply = jax.jit(jnp.matmul)
-    seconds = 0.0
+    jobs = []
     for shape, times in shapes.items():
         if shape.count * times < 1e-3 * work:
             continue
         left = jnp.ones((shape.many, shape.m, shape.k), dtype)
         right = jnp.ones((shape.many, shape.k, shape.n), dtype)
-        if shape.many == 1:
-            left, right = left[0], right[0]
-        run = functools.partial(lambda a, b: jax.block_until_ready(multiply(a, b)), left, right)
-        run()
-        seconds += times * take_turns({"matmul": run}, rounds)["matmul"]
-    return seconds
+        jobs.append((left, right, times) if shape.many > 1 else (left[0], right[0], times))
+
+    def run() -> None:
+        for left, right, times in jobs:
+            for _ in range(times):
+                jax.block_until_ready(multiply(left, right))
+
+    run()
+    return run
 
 
 def take_turns(programs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -269,11 +272,11 @@ def paper_on_gpu(sample: TrainingSet, options: argparse.Namespace) -> dict[str, 
         cfg = replace(cfg, model=replace(cfg.model, compute=dtype))
         job = make_job(sample, cfg, PAPER_STARS)
         run = repeat(job)
-        seconds = take_turns({"epoch": run}, options.gpu_epochs)["epoch"]
-        n_steps = train.steps_per_epoch(PAPER_STARS, cfg.train.batch_size)
         shapes = step_matmuls(job)
         work = sum(shape.count * times for shape, times in shapes.items())
-        bare = matmul_seconds(shapes, jnp.dtype(dtype), options.rounds)
+        programs = {"epoch": run, "matmuls": bare_matmuls(shapes, jnp.dtype(dtype))}
+        seconds, bare = take_turns(programs, options.gpu_epochs).values()
+        n_steps = train.steps_per_epoch(PAPER_STARS, cfg.train.batch_size)
         found[dtype] = {
             "minutes_of_1000_epochs": seconds * PAPER_EPOCHS / 60,
             "tflops_done": 2e-12 * work * n_steps / seconds,
@@ -314,19 +317,24 @@ def main() -> None:
 
     job = make_job(sample, paper, options.batch * options.steps)
     ours = repeat(job)
-    programs = {"this package": ours, **torch_programs(job, options.steps)}
+    shapes = step_matmuls(job)
+    matmuls_alone = bare_matmuls(shapes, jnp.float32)
+    programs = {
+        "this package": ours,
+        **torch_programs(job, options.steps),
+        "matmuls": lambda: [matmuls_alone() for _ in range(options.steps)],
+    }
     seconds = {
         name: value / options.steps for name, value in take_turns(programs, options.rounds).items()
     }
+    bare = seconds.pop("matmuls")
     for name, value in seconds.items():
         print(f"{name:14s} {value:7.3f} s a step of {options.batch} stars, {1 / value:.3f} steps/s")
     if options.profile:
         profile(ours, options.profile / "steps")
 
-    shapes = step_matmuls(job)
     done = sum(shape.count * times for shape, times in shapes.items())
     needed = spelled_out(paper.model, job.stars.xp.shape[1], options.batch)
-    bare = matmul_seconds(shapes, jnp.float32, options.rounds)
     step = seconds["this package"]
     print(
         f"multiplications of a step: {needed / 1e9:.0f} G spelled out, {done / 1e9:.0f} G done; "
@@ -338,7 +346,7 @@ def main() -> None:
     both = make_job(sample, compact)
     one, other = repeat(both.only(0)), repeat(both.only(1))
     folds = take_turns(
-        {"two at once": repeat(both), "in sequence": lambda: (one(), other())}, options.rounds
+        {"two at once": repeat(both), "in sequence": lambda: (one(), other())}, 4 * options.rounds
     )
     print("two folds of compact, s an epoch: " + json.dumps(folds))
 

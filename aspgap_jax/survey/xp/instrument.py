@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
+import matplotlib
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -44,8 +45,10 @@ def instrument_model() -> InstrumentModel:
         InputError: GaiaXPy is not installed.
     """
     try:
-        from gaiaxpy.core.config import load_xpmerge_from_xml, load_xpsampling_from_xml
-        from gaiaxpy.core.satellite import BP_WL, RP_WL
+        # GaiaXPy sets matplotlib to LaTeX when it is imported.
+        with matplotlib.rc_context():
+            from gaiaxpy.core.config import load_xpmerge_from_xml, load_xpsampling_from_xml
+            from gaiaxpy.core.satellite import BP_WL, RP_WL
     except ImportError as error:
         raise InputError(
             f"the Gaia instrument model comes with GaiaXPy ({error}); "
