@@ -19,7 +19,7 @@ from aspgap_jax.bundle import BundleInfo, check_spectra
 from aspgap_jax.config import Config
 from aspgap_jax.errors import InputError
 from aspgap_jax.labelling import LabelOptions, StarBatch, band_snr, label_stars
-from aspgap_jax.predict import Bundle
+from aspgap_jax.predict import Bundle, folded
 from aspgap_jax.survey.catalogue import COLUMNS, TRUST, label_columns
 from aspgap_jax.survey.tables_out import ColumnSpec
 from aspgap_jax.survey.xp import BANDS, XPChunk
@@ -95,7 +95,7 @@ class Predicting:
         self.batch_size = -(-size // len(devices)) * len(devices)
         mesh = Mesh(np.array(devices), ("star",), axis_types=(AxisType.Auto,))
         self._stars = NamedSharding(mesh, PartitionSpec("star"))
-        self._bundle = jax.device_put(bundle, NamedSharding(mesh, PartitionSpec()))
+        self._bundle = jax.device_put(folded(bundle), NamedSharding(mesh, PartitionSpec()))
 
     def check(self, chunk: XPChunk) -> None:
         """Raise ``InputError`` where the bundle does not take such spectra."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from aspgap_jax import labels
 from aspgap_jax.flags import bit
+from aspgap_jax.model import Variables
 from aspgap_jax.scaling import LABEL_RANGE, SPECTRUM_RANGE, RobustScaler, fit_scaler
 from aspgap_jax.typing import XP, Array, Bool, Float, Int, Labels, PerStar
 from aspgap_jax.uncertainty import Moments
@@ -34,6 +35,7 @@ __all__ = [
     "fit_domain",
     "fit_latents",
     "fit_thresholds",
+    "fold_latents",
     "hull_directions",
     "latent_distance",
     "mean_noise",
@@ -201,6 +203,20 @@ def spectrum_scores(domain: Domain, scaled: XP, noise: PerStar) -> SpectrumScore
         trailing=unusual[:, first:].mean(axis=1),
         residual=jnp.square(rest).mean(axis=1) / unexplained,
     )
+
+
+def fold_latents(encoder: Variables, statistics: LatentStatistics) -> LatentStatistics:
+    """The statistics for :func:`aspgap_jax.model.fold_latents`: of the last hidden layer.
+
+    The coordinates (h W + b - m) B are those of (h - m') W B, where m' is the shortest
+    vector with m' W B = (m - b) B.
+    """
+    layers = encoder["params"]
+    last = layers[f"Dense_{len(layers) - 1}"]
+    basis = jnp.matmul(last["kernel"], statistics.basis, precision="highest")
+    offset = jnp.matmul(statistics.mean - last["bias"], statistics.basis, precision="highest")
+    mean, *_ = jnp.linalg.lstsq(basis.T, offset)
+    return LatentStatistics(mean, basis)
 
 
 def latent_distance(statistics: LatentStatistics, latents: Float[Array, "star latent"]) -> PerStar:

@@ -82,27 +82,28 @@ class Keeper:
         self._noun = noun
         self._saved_at = time.monotonic()
 
-    def after_epoch(self, epoch: int, state: Callable[[], Any], loss: float) -> None:
+    def after_epoch(self, epoch: int, state: Callable[[], Any], loss: float, *, stop: bool) -> None:
         """Save now and then, and before obeying a signal.
 
         Args:
             epoch: epochs done.
             state: makes the state to save.
             loss: by which the best state is kept.
+            stop: obey the signal that waits.
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.
             Preempted: SIGTERM came.
         """
-        interruption = self._safety.interruption
-        if interruption.requested is None:
+        if not stop:
             if time.monotonic() - self._saved_at >= self._safety.execution.checkpoint_seconds:
                 self.save(epoch, state(), loss)
             return
         self.save(epoch, state(), loss)
         if self._checkpoints is not None:
             self._checkpoints.wait()
-        interruption.obey(f"{self._noun} {epoch} is saved in {self._safety.folder}: {CONTINUE}")
+        saved = f"{self._noun} {epoch} is saved in {self._safety.folder}: {CONTINUE}"
+        self._safety.interruption.obey(saved)
 
     def save(self, epoch: int, state: Any, loss: float) -> None:
         """Save, in the process that writes."""
@@ -151,7 +152,8 @@ def pretrain(
                 if epoch == cfg.pretrain.epochs:
                     # The last one always: training can be interrupted too.
                     keeper.save(epoch, state, loss)
-                keeper.after_epoch(epoch, lambda: state, loss)
+                stop = safety.interruption.requested is not None
+                keeper.after_epoch(epoch, lambda: state, loss, stop=stop)
 
             return pretraining.pretrain_decoders(
                 state,
@@ -209,8 +211,8 @@ def fit(
             loss = float(np.mean(summary.valid_nll))
             bar.set_postfix(valid=f"{loss:.3f}", refresh=False)
             bar.update()
-            processes.agree(safety.interruption)
-            keeper.after_epoch(epoch, partial(parallel.one_copy, layout, states), loss)
+            stop = processes.agree(safety.interruption)
+            keeper.after_epoch(epoch, partial(parallel.one_copy, layout, states), loss, stop=stop)
 
         try:
             states = crossval.fit(

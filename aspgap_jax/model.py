@@ -35,6 +35,7 @@ __all__ = [
     "decode_apogee",
     "decode_xp",
     "encode",
+    "fold_latents",
     "hallucinate",
     "init",
     "init_apogee_decoder",
@@ -185,7 +186,11 @@ def _split(key: jax.Array | None) -> jax.Array | tuple[None, None, None]:
 
 
 def encode(cfg: Model, params: Params, xp: XP, key: jax.Array | None = None) -> Latents:
-    """Scaled XP spectra to latents."""
+    """Scaled XP spectra to latents; to the last hidden layer where :func:`fold_latents`
+    has left the encoder without its last one."""
+    if len(params.encoder["params"]) == len(cfg.encoder):
+        hidden = MLP(cfg.encoder, compute=cfg.compute, exact=(0,))
+        return nn.leaky_relu(_run(hidden, params.encoder, xp, None))
     return _run(encoder(cfg), params.encoder, xp, key)
 
 
@@ -238,6 +243,33 @@ def merge(params: Params, decoder: Variables, compute: str = "float32") -> Varia
     layers.append({"kernel": kernel, "bias": depth["bias"] @ read["kernel"] + read["bias"]})
     layers += [second[f"Dense_{i}"] for i in range(1, len(second))]
     return {"params": {f"Dense_{i}": layer for i, layer in enumerate(layers)}}
+
+
+def fold_latents(encoder: Variables, *readers: Variables) -> tuple[Variables, ...]:
+    """The encoder without its last layer, and readers of latents with it in their first.
+
+    Latents are a linear function of the encoder's last hidden layer, and whatever
+    reads them begins with a linear one: W_e W_r and b_e W_r + b_r are one layer. For
+    prediction; training keeps the two apart.
+
+    Args:
+        encoder: parameters of :func:`encode`, with a hidden layer at least.
+        readers: parameters of MLPs of latents.
+
+    Returns:
+        the encoder, for :func:`encode`, and the readers, in order.
+    """
+    layers = encoder["params"]
+    last = layers[f"Dense_{len(layers) - 1}"]
+    hidden = {name: layers[name] for name in layers if layers[name] is not last}
+
+    def fold(reader: Variables) -> Variables:
+        first = reader["params"]["Dense_0"]
+        kernel = jnp.matmul(last["kernel"], first["kernel"], precision="highest")
+        bias = jnp.matmul(last["bias"], first["kernel"], precision="highest") + first["bias"]
+        return {"params": reader["params"] | {"Dense_0": {"kernel": kernel, "bias": bias}}}
+
+    return {"params": hidden}, *map(fold, readers)
 
 
 def read_hallucinated(

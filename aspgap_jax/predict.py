@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from aspgap_jax import model
+from aspgap_jax import domain, model
 from aspgap_jax.config import Config
 from aspgap_jax.domain import Domain
 from aspgap_jax.model import Params, Variables
@@ -25,6 +25,7 @@ __all__ = [
     "Estimate",
     "Trust",
     "combine",
+    "folded",
     "predict",
     "predict_in_batches",
     "with_second_path",
@@ -80,6 +81,37 @@ def with_second_path(bundle: Bundle) -> Bundle:
 def without_spectra(bundle: Bundle) -> Bundle:
     """The bundle without what only a hallucinated spectrum needs: half its size."""
     return bundle._replace(params=bundle.params._replace(hallucinator=None), decoder=None)
+
+
+def folded(bundle: Bundle) -> Bundle:
+    """The same predictions with a layer less (:func:`aspgap_jax.model.fold_latents`).
+
+    What are latents elsewhere is then the encoder's last hidden layer. A bundle whose
+    encoder is narrower at its latents than before them, or has no hidden layer, gains
+    nothing and stays as it is.
+
+    Args:
+        bundle: with a second path; it keeps no hallucinator and no decoder.
+    """
+    layers = bundle.params.encoder["params"]
+    width, latents = layers[f"Dense_{len(layers) - 1}"]["kernel"].shape[1:]
+    if len(layers) == 1 or latents < width:
+        return bundle
+    slim = without_spectra(bundle)._replace(trust=None)
+
+    @jax.vmap
+    def fold(slim: Bundle) -> Bundle:
+        encoder, xp_decoder, second = model.fold_latents(
+            slim.params.encoder, slim.params.xp_decoder, slim.second
+        )
+        return slim._replace(params=Params(encoder, None, xp_decoder), second=second)
+
+    done: Bundle = fold(slim)
+    if bundle.trust is None:
+        return done
+    statistics = jax.vmap(domain.fold_latents)(slim.params.encoder, bundle.trust.domain.latents)
+    kept = bundle.trust.domain._replace(latents=statistics)
+    return done._replace(trust=bundle.trust._replace(domain=kept))
 
 
 class Estimate(NamedTuple):

@@ -83,13 +83,18 @@ def _broadcast(tree: Any) -> Any:
     return multihost_utils.broadcast_one_to_all(tree)
 
 
-def agree(interruption: Interruption) -> None:
-    """Let a signal that reached one process have reached all."""
+def agree(interruption: Interruption) -> bool:
+    """Let a signal that has reached one process have reached all.
+
+    Returns:
+        whether all stop now. A signal that comes while they agree is for the next
+        time: a process that stopped for it alone would leave the others waiting.
+    """
     if jax.process_count() == 1:
-        return
+        return interruption.requested is not None
     requested = np.int32(interruption.requested or 0)
     everyone = np.asarray(multihost_utils.process_allgather(requested))
-    if everyone.any():
-        interruption.requested = (
-            signal.SIGTERM if (everyone == signal.SIGTERM).any() else signal.SIGINT
-        )
+    if not everyone.any():
+        return False
+    interruption.requested = signal.SIGTERM if (everyone == signal.SIGTERM).any() else signal.SIGINT
+    return True

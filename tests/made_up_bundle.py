@@ -22,7 +22,7 @@ from xp_files import Row, star
 N_PIXELS = 9
 CFG = Config(
     model=Model(
-        encoder=(6,), latent=5, hallucinator=(4,), xp_decoder=(4,), apogee_decoder=(3,), dropout=0.9
+        encoder=(6,), latent=7, hallucinator=(4,), xp_decoder=(4,), apogee_decoder=(3,), dropout=0.9
     ),
     data=Data(magnitude_exponent=0.4),
 )

@@ -15,6 +15,8 @@ from aspgap_jax.predict import FLUX_UNIT, Bundle
 from aspgap_jax.snr import band_snrs
 from aspgap_jax.stars import TrainingSet
 from aspgap_jax.survey.xp import instrument, read_xp
+from made_up import made_up_stars
+from made_up_bundle import made_up_bundle
 from trusted_bundle import CFG, batch_of, made_up_set, trusted_bundle
 
 SAMPLED = LabelOptions("sampled")
@@ -38,7 +40,7 @@ def test_labels_are_those_of_the_members_combined(bundle: Bundle, stars: Trainin
     found = label_stars(bundle, batch_of(stars, slice(6)), CFG, SAMPLED)
     members = predict.predict_in_batches(bundle, stars.xp[:6], stars.g_mag[:6], CFG)
     both = predict.combine(members, np.ones((2, 6), bool))
-    np.testing.assert_allclose(found.mean, both.mean, rtol=1e-4)
+    np.testing.assert_allclose(found.mean, both.mean, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(np.hypot(found.aleatoric, found.epistemic), both.sigma, rtol=1e-3)
     np.testing.assert_allclose(found.epistemic, np.std(members.mean, axis=0), rtol=1e-2, atol=1e-3)
     # The calibration by hand: ln SNR is minus half the ln of the mean noise variance.
@@ -52,6 +54,35 @@ def test_labels_are_those_of_the_members_combined(bundle: Bundle, stars: Trainin
     )  # fmt: skip
     np.testing.assert_allclose(found.sigma, expected, rtol=2e-3)
     assert not np.asarray(found.propagated).any()
+
+
+def test_folding_the_latents_away_changes_nothing() -> None:
+    bundle, info = made_up_bundle()
+    cfg = info.config
+    folded = predict.folded(bundle)
+    assert set(folded.params.encoder["params"]) == {"Dense_0"}, "the last layer is gone"
+    asked = replace(SAMPLED, propagate="diagonal")
+    batch = batch_of(made_up_stars(100, n_xp=info.n_xp))
+    found, expected = (label_stars(b, batch, cfg, asked) for b in (folded, bundle))
+    for name in ("mean", "sigma", "aleatoric", "epistemic", "propagated"):
+        values, true = (np.asarray(getattr(labels, name)) for labels in (found, expected))
+        scale = np.abs(true).max(axis=0)
+        np.testing.assert_allclose(values / scale, true / scale, atol=1e-5, err_msg=name)
+    # The scores behind the flags: distances of the latents, and labels of the second path.
+    scores = []
+    for b in (folded, bundle):
+        prepared = labelling.prepare(b.trust, batch.xp, batch.xp_error, batch.g_mag, cfg)
+        weight = jnp.full((2, 100), 0.5)
+        scores.append(
+            labelling.run_ensemble(b, prepared.normalised, weight, cfg.model, second_path=True)
+        )
+    np.testing.assert_allclose(scores[0].latents, scores[1].latents, rtol=1e-3)
+    np.testing.assert_allclose(scores[0].second, scores[1].second, rtol=1e-4, atol=1e-4)
+
+
+def test_a_bundle_that_folding_would_widen_stays(bundle: Bundle) -> None:
+    """Its 5 latents follow a layer of 6."""
+    assert predict.folded(bundle) is bundle
 
 
 def test_other_rows_and_padding_change_nothing(bundle: Bundle, stars: TrainingSet) -> None:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import signal
 
+import jax
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
 from aspgap_jax import processes
 from aspgap_jax.interruption import Interruption
@@ -21,8 +23,25 @@ def test_with_one_process_all_is_a_plain_call(capsys: pytest.CaptureFixture[str]
 
 def test_one_process_agrees_with_itself() -> None:
     interruption = Interruption()
-    processes.agree(interruption)
+    assert not processes.agree(interruption)
     assert interruption.requested is None
     interruption.requested = signal.SIGINT
-    processes.agree(interruption)
+    assert processes.agree(interruption)
     assert interruption.requested == signal.SIGINT
+
+
+def test_a_signal_that_comes_while_processes_agree_waits_for_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two processes, here one: the other has seen nothing of the signal."""
+    interruption = Interruption()
+
+    def gather(mine: np.ndarray) -> np.ndarray:
+        interruption.requested = signal.SIGTERM
+        return np.array([mine, 0])
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(multihost_utils, "process_allgather", gather)
+    assert not processes.agree(interruption), "alone it must not stop"
+    assert processes.agree(interruption)
+    assert interruption.requested == signal.SIGTERM

@@ -108,7 +108,11 @@ def test_the_labels_are_those_of_label_stars_in_the_order_of_the_file(
                 ("", expected.mean), ("e_", expected.sigma), ("spread_", expected.epistemic)
             ):  # fmt: skip
                 np.testing.assert_allclose(
-                    found[prefix + name], np.asarray(values)[:, column], rtol=1e-4, atol=1e-6
+                    # The networks run with their latents folded away: rounding differs.
+                    found[prefix + name],
+                    np.asarray(values)[:, column],
+                    rtol=1e-4,
+                    atol=1e-5,
                 )
         for band, rows in (("bp", slice(0, 55)), ("rp", slice(55, None))):
             ratio = np.linalg.norm(chunk.coefficients[:, rows], axis=1) / np.linalg.norm(
