@@ -19,7 +19,9 @@ start and compilation, once a run, are printed apart.
 
 Run: python experiments/benchmarks/prediction.py --stars 10000000 --json prediction.json
 Expect on two cores: float32 ahead of the others, 90% of the matmul rate, 85% of the
-forward rate end to end, below 2 GB; about four minutes.
+forward rate end to end, below 2 GB; about eight minutes. JAX is measured as `aspgap predict`
+runs the networks, the layers around the latents folded into one (aspgap_jax.model.fold_latents),
+and with those layers apart, as the others run them.
 bfloat16: XLA's CPU code converts to float32 and back, so JAX gains nothing from it;
 PyTorch gains on CPUs with AMX or AVX512-BF16 instructions (oneDNN), as printed.
 Needs `pip install ".[benchmarks]"` and the shared data (ASPGAP_SHARED).
