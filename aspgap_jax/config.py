@@ -23,6 +23,7 @@ __all__ = [
     "Config",
     "CrossValidation",
     "Data",
+    "Execution",
     "Loss",
     "Model",
     "Optim",
@@ -229,6 +230,32 @@ class Config:
     train: Train = field(default_factory=Train)
     pretrain: Pretrain = field(default_factory=Pretrain)
     cv: CrossValidation = field(default_factory=CrossValidation)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is carried out, not what it computes: devices, memory, checkpoints. It may
+    resume with others."""
+
+    devices: int | None = None
+    """Share every batch among so many of this machine's devices. Default: all of them."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, where several processes train one model together. Those of a
+    Slurm job step find each other without this and the next two options."""
+    processes: int | None = None
+    """How many processes there are."""
+    process_id: int | None = None
+    """Which of them this is, from 0. Process 0 writes."""
+    checkpoint_seconds: float = 20.0
+    """A run that is killed repeats no more than this and one epoch."""
+    device_bytes: int = 2**31
+    """APOGEE spectra that take more than this are streamed from their file in pre-training."""
+
+    def __post_init__(self) -> None:
+        if self.devices is not None and self.devices < 1:
+            raise InputError(f"devices must be >= 1, got {self.devices}")
+        if self.checkpoint_seconds < 0:
+            raise InputError(f"checkpoint_seconds must be >= 0, got {self.checkpoint_seconds}")
 
 
 KL_OVER_N = 0.2

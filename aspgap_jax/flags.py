@@ -6,7 +6,7 @@ the documentation and the code that sets a bit all follow it.
 
 Some bits are facts (a band is missing). The others compare a score of the star
 with the scores of training stars that were predicted by networks that had not
-seen them (:mod:`aspgap_jax.domain`): the thresholds stand at one common tail level,
+seen them (:mod:`aspgap_jax.prediction.domain`): the thresholds stand at one common tail level,
 such that 1% of those stars exceed at least one of them.
 """
 

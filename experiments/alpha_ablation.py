@@ -34,16 +34,19 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from aspgap_jax import crossval, labels, pipeline
+from aspgap_jax import labels
 from aspgap_jax.apstar import N_PIXELS
-from aspgap_jax.atomic import write_text
 from aspgap_jax.config import PRESETS, Config
-from aspgap_jax.loss import hyper_of
-from aspgap_jax.predict import Bundle, Estimate, combine, predict_in_batches
-from aspgap_jax.pretraining import pretrain_decoders
-from aspgap_jax.selection import format_cuts
-from aspgap_jax.stars import to_device
-from aspgap_jax.survey.decoder_spectra import EMULATED, REAL
+from aspgap_jax.files.atomic import write_text
+from aspgap_jax.prediction.predict import Bundle, Estimate, combine, predict_in_batches
+from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.selection import format_cuts
+from aspgap_jax.preprocessing.stars import to_device
+from aspgap_jax.training import members as crossval
+from aspgap_jax.training import run as pipeline
+from aspgap_jax.training.decoder_spectra import EMULATED, REAL
+from aspgap_jax.training.loss import hyper_of
+from aspgap_jax.training.pretraining import pretrain_decoders
 from aspgap_jax.validation.bootstrap import paired_difference
 
 VARIANTS = {"with": (0.6, 0.4), "without": (0.6, 0.0), "without_1": (1.0, 0.0)}
@@ -91,8 +94,8 @@ def train(study: Ablation) -> tuple[dict[str, dict[str, np.ndarray]], str]:
     stars = pipeline.load_stars(study.data, study.select)
     print(format_cuts(stars.cuts))
     study.out.mkdir(parents=True, exist_ok=True)
-    splits = crossval.all_splits(cfg, folds=True)
-    rows = crossval.split_rows(stars, cfg, splits)
+    splits = folds.all_splits(cfg, folds=True)
+    rows = folds.split_rows(stars, cfg, splits)
     device = to_device(stars, cfg.data.magnitude_exponent)
     scalers = crossval.fit_scalers(device, rows)
     spectra = pipeline.decoder_spectra(study.out, settings, stars, rows)
@@ -110,8 +113,8 @@ def train(study: Ablation) -> tuple[dict[str, dict[str, np.ndarray]], str]:
         )
     bundle = Bundle(states.best_params, members.decoder, members.scalers)
     estimate = predict_in_batches(bundle, stars.xp, stars.g_mag, cfg)
-    trainings = crossval.assignments(cfg, splits)
-    held_out = np.stack([crossval.in_test(stars.source_id, one, cfg) for one in trainings])
+    trainings = folds.assignments(cfg, splits)
+    held_out = np.stack([folds.in_test(stars.source_id, one, cfg) for one in trainings])
     seed_of = np.array([one.seed for one in trainings])
     results = {}
     for name, mean, sigma in zip(

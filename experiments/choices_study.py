@@ -27,10 +27,12 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from aspgap_jax import crossval, labels, pipeline
-from aspgap_jax.atomic import write_text
+from aspgap_jax import labels
 from aspgap_jax.config import PRESETS, Config
-from aspgap_jax.predict import combine, predict_in_batches
+from aspgap_jax.files.atomic import write_text
+from aspgap_jax.prediction.predict import combine, predict_in_batches
+from aspgap_jax.preprocessing import folds
+from aspgap_jax.training import run as pipeline
 
 METAL_POOR = -1.0
 N_TRAIN = 8860.0
@@ -79,7 +81,7 @@ def statistics(folder: Path, settings: pipeline.Settings) -> dict[str, list[list
     """Out of fold, a seed and label: rms of all and of metal-poor stars, sigma of chi."""
     bundle, info, stars = pipeline.train(folder, settings)
     estimate = predict_in_batches(bundle, stars.xp, stars.g_mag, info.config)
-    held_out = np.stack([crossval.in_test(stars.source_id, m, info.config) for m in info.members])
+    held_out = np.stack([folds.in_test(stars.source_id, m, info.config) for m in info.members])
     seed_of = np.array([member.seed for member in info.members])
     poor = stars.labels[:, labels.index("m_h")] < METAL_POOR
     rows = {"all": np.ones_like(poor), "metal-poor": poor}

@@ -28,10 +28,10 @@ import tyro
 
 from aspgap_jax import config, labels
 from aspgap_jax.apstar import N_PIXELS
-from aspgap_jax.atomic import write_text
-from aspgap_jax.bundle import load_bundle
 from aspgap_jax.config import Config, Data, Loss, Model, Pretrain, Train
-from aspgap_jax.stars import TrainingSet
+from aspgap_jax.files.atomic import write_text
+from aspgap_jax.prediction.bundle import load_bundle
+from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.store import write_training_store
 
 CFG = Config(

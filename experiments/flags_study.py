@@ -29,16 +29,20 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from aspgap_jax import crossval, labels, pipeline, trust
-from aspgap_jax.atomic import write_text
-from aspgap_jax.bundle import load_bundle
+from aspgap_jax import labels
+from aspgap_jax.files.atomic import write_text
 from aspgap_jax.flags import FLAGS
-from aspgap_jax.labelling import LabelOptions, StarBatch, label_stars
-from aspgap_jax.predict import Bundle
-from aspgap_jax.sampling import fold_of
-from aspgap_jax.selection import SPECTRA, apply_cuts
-from aspgap_jax.stars import TrainingSet
+from aspgap_jax.prediction import assess as trust
+from aspgap_jax.prediction.bundle import load_bundle
+from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, label_stars
+from aspgap_jax.prediction.predict import Bundle
+from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.folds import fold_of
+from aspgap_jax.preprocessing.selection import SPECTRA, apply_cuts
+from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.sample import load_sample
+from aspgap_jax.training import members as crossval
+from aspgap_jax.training import run as pipeline
 
 HALVES = 1_000
 """A repeat of the hash that no cross-validation uses."""
@@ -146,8 +150,8 @@ def study(options: Study) -> dict[str, dict[str, float]]:
     cfg, rng = info.config, np.random.default_rng(options.seed)
     settings = json.loads((options.run / "config.json").read_text())
     stars = pipeline.load_stars("sample", settings["select"])
-    splits = crossval.all_splits(cfg, folds=True)
-    rows = crossval.split_rows(stars, cfg, splits)
+    splits = folds.all_splits(cfg, folds=True)
+    rows = folds.split_rows(stars, cfg, splits)
     unseen = trust.held_out_stars(rows, info.members, len(stars))
     tested = fold_of(stars.source_id, 2, HALVES) == 1
     bundle = trust.assess(bundle, stars.where(~tested), unseen[:, ~tested], cfg)

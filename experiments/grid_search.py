@@ -36,17 +36,20 @@ import tyro
 from jax import lax
 from tqdm import tqdm
 
-from aspgap_jax import crossval, labels, model, pipeline, plots
+from aspgap_jax import labels, model, plots
 from aspgap_jax.apstar import N_PIXELS
-from aspgap_jax.atomic import write_text
 from aspgap_jax.config import PRESETS, Config
 from aspgap_jax.errors import InputError
-from aspgap_jax.loss import Hyper
+from aspgap_jax.files.atomic import write_text
 from aspgap_jax.model import Params
-from aspgap_jax.pretraining import pretrain_decoders
-from aspgap_jax.scaling import Scalers
-from aspgap_jax.stars import TrainingSet, to_device
-from aspgap_jax.survey.decoder_spectra import emulated_spectra
+from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.scaling import Scalers
+from aspgap_jax.preprocessing.stars import TrainingSet, to_device
+from aspgap_jax.training import members as crossval
+from aspgap_jax.training import run as pipeline
+from aspgap_jax.training.decoder_spectra import emulated_spectra
+from aspgap_jax.training.loss import Hyper
+from aspgap_jax.training.pretraining import pretrain_decoders
 from aspgap_jax.typing import XP, Array, Float
 
 PAPER = 0.4
@@ -162,8 +165,8 @@ def predicted(
 def train(study: Study, stars: TrainingSet) -> Found:
     """Train the whole grid at once, and look at its test folds."""
     cfg = study.config()
-    splits = crossval.all_splits(cfg, folds=True)
-    rows = crossval.split_rows(stars, cfg, splits)
+    splits = folds.all_splits(cfg, folds=True)
+    rows = folds.split_rows(stars, cfg, splits)
     device = to_device(stars, cfg.data.magnitude_exponent)
     scalers = crossval.fit_scalers(device, rows)
     at = crossval.emulation_labels(stars, rows, cfg)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import aspgap_jax
-from aspgap_jax.atomic import replace_file
+from aspgap_jax.files.atomic import replace_file
 from aspgap_jax.survey.xp.instrument import instrument_model
 
 

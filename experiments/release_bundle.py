@@ -21,20 +21,23 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from aspgap_jax import crossval, labels, pipeline, trust
-from aspgap_jax.atomic import write_text
-from aspgap_jax.bundle import BundleInfo, load_bundle, released_bundle, save_bundle
+from aspgap_jax import labels
+from aspgap_jax.catalogue.predictions import Predictions
 from aspgap_jax.config import PRESETS, Config, CrossValidation
-from aspgap_jax.domain import SCORES
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.atomic import write_text
 from aspgap_jax.flags import FLAGS
-from aspgap_jax.photometry import fit_weights
-from aspgap_jax.predict import Bundle, without_spectra
-from aspgap_jax.sampling import fold_of
-from aspgap_jax.selection import GIANTS
-from aspgap_jax.stars import TrainingSet
-from aspgap_jax.survey.predictions import Predictions
-from aspgap_jax.uncertainty import calibrate, fit_calibration
+from aspgap_jax.prediction import assess as trust
+from aspgap_jax.prediction.bundle import BundleInfo, load_bundle, released_bundle, save_bundle
+from aspgap_jax.prediction.domain import SCORES
+from aspgap_jax.prediction.photometry import fit_weights
+from aspgap_jax.prediction.predict import Bundle, without_spectra
+from aspgap_jax.prediction.uncertainty import calibrate, fit_calibration
+from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.folds import fold_of
+from aspgap_jax.preprocessing.selection import GIANTS
+from aspgap_jax.preprocessing.stars import TrainingSet
+from aspgap_jax.training import run as pipeline
 from aspgap_jax.validation.metrics import residual_statistics
 
 MAX_BYTES = 15_000_000
@@ -147,8 +150,8 @@ def card(
 ) -> str:
     """The bundle's README."""
     cfg: Config = info.config
-    splits = crossval.all_splits(cfg, folds=True)
-    rows = crossval.split_rows(stars, cfg, splits)
+    splits = folds.all_splits(cfg, folds=True)
+    rows = folds.split_rows(stars, cfg, splits)
     unseen = trust.held_out_stars(rows, info.members, len(stars))
     _, scored = trust.predict_held_out(bundle, stars, unseen, np.arange(len(stars)), cfg)
     sigma = cross_fitted_sigma(stars, predictions, scored.ln_snr)

@@ -25,12 +25,15 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from aspgap_jax import crossval, labels, pipeline, trust
-from aspgap_jax.atomic import write_text
-from aspgap_jax.bundle import load_bundle
-from aspgap_jax.labelling import LabelOptions, StarBatch, label_stars
-from aspgap_jax.sampling import fold_of
-from aspgap_jax.uncertainty import calibrate, fit_calibration
+from aspgap_jax import labels
+from aspgap_jax.files.atomic import write_text
+from aspgap_jax.prediction import assess as trust
+from aspgap_jax.prediction.bundle import load_bundle
+from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, label_stars
+from aspgap_jax.prediction.uncertainty import calibrate, fit_calibration
+from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.folds import fold_of
+from aspgap_jax.training import run as pipeline
 
 HALVES = 1_000
 """A repeat of the hash that no cross-validation uses."""
@@ -66,8 +69,8 @@ def study(options: Study) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     bundle, info = load_bundle(options.run)
     settings = json.loads((options.run / "config.json").read_text())
     stars = pipeline.load_stars(settings["data"], settings["select"])
-    splits = crossval.all_splits(info.config, folds=True)
-    rows = crossval.split_rows(stars, info.config, splits)
+    splits = folds.all_splits(info.config, folds=True)
+    rows = folds.split_rows(stars, info.config, splits)
     unseen = trust.held_out_stars(rows, info.members, len(stars))
     everyone = np.arange(len(stars))
     ensemble, scored = trust.predict_held_out(bundle, stars, unseen, everyone, info.config)

@@ -41,6 +41,6 @@ def shared() -> Path:
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a small cross-validation of made-up giants."""
     # Not at the top: devices are emulated before JAX starts.
-    from small_run import make_run
+    from support.small_run import make_run
 
     return make_run(tmp_path_factory.mktemp("small"))

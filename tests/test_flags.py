@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aspgap_jax.domain import SCORES
 from aspgap_jax.flags import FLAGS, bit, decode
+from aspgap_jax.prediction.domain import SCORES
 
 
 def test_every_flag_has_a_bit_of_its_own_and_words() -> None:

@@ -1,66 +1,93 @@
-"""Imports run one way: a module may use only those on lines before its own."""
+"""Imports run one way: floor by floor, and file by file inside a folder."""
 
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import aspgap_jax
 
-# From the ground up. A folder stands for all that is in it.
-ORDER = [
-    "typing errors atomic labels apstar apogee_flags",
-    "config synthesis parallel prefetch interruption execution epoch_log",
-    "scaling",
-    "stars model flags uncertainty photometry",
-    "selection loss sampling domain",
-    "train pretraining snr",
-    "crossval predict",
-    "checkpoint survey gradients labelling",
-    "bundle processes trust",
-    "validation batches preview",
-    "plots report fitting streaming predictor",
-    "pipeline",
-    "evaluation",
+# From the ground up: a file may import from the floors below its own, and from its own
+# folder. A folder stands for all that is in it.
+FLOORS = [
+    "typing errors labels flags apstar",
+    "columns",
+    "config files",
+    "runtime synthesis model",
+    "preprocessing",
+    "survey",
+    "catalogue",
+    "prediction",
+    "training",
+    "validation",
+    "plots",
     "suite",
     "commands",
     "cli",
 ]
-LEVEL = {name: level for level, line in enumerate(ORDER) for name in line.split()}
+FLOOR = {name: floor for floor, line in enumerate(FLOORS) for name in line.split()}
 ROOT = Path(aspgap_jax.__file__).parent
-
-
-def place(module: str) -> str:
-    return module.split(".")[1] if "." in module else module
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+    if path != ROOT / "__init__.py"
+}
 
 
 def imports(path: Path) -> set[str]:
-    """The parts of the package that a file imports, wherever in it."""
+    """The files of the package that a file imports, wherever in it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {place(a.name) for a in node.names if a.name.startswith("aspgap_jax.")}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            if node.module == "aspgap_jax":
-                found |= {alias.name for alias in node.names}
-            elif node.module.startswith("aspgap_jax."):
-                found.add(place(node.module))
-    return found
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: a relative import"
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            # What is no file of its own is a name in the module.
+            found |= {n if n.removeprefix("aspgap_jax.") in FILES else node.module for n in whole}
+    return {n.removeprefix("aspgap_jax.") for n in found if n.startswith("aspgap_jax.")}
 
 
-def test_imports_run_one_way() -> None:
-    seen = set()
-    for path in sorted(ROOT.rglob("*.py")):
-        here = path.relative_to(ROOT).parts[0].removesuffix(".py")
-        if here == "__init__":
-            continue
-        seen.add(here)
-        assert here in LEVEL, f"{path.name}: give {here} its place in ORDER"
-        for other in imports(path) - {here}:
-            assert LEVEL[other] < LEVEL[here], f"{path.relative_to(ROOT)} imports {other}"
-    assert seen == set(LEVEL), "ORDER names parts that do not exist"
+def floor(module: str) -> int:
+    place = module.split(".")[0]
+    assert place in FLOOR, f"give {place} its place in FLOORS"
+    return FLOOR[place]
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_file_imports_from_floors_below_and_from_its_own_folder(module: str) -> None:
+    here = module.split(".")[0]
+    for other in imports(FILES[module]) & FILES.keys():
+        if other.split(".")[0] != here:
+            assert floor(other) < floor(module), f"{module} imports {other}"
+
+
+def test_inside_a_folder_imports_run_one_way_too() -> None:
+    graph = {module: imports(path) & FILES.keys() for module, path in FILES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+def test_every_floor_is_there() -> None:
+    assert {module.split(".")[0] for module in FILES} == set(FLOOR)
+
+
+def test_readers_import_no_training() -> None:
+    for module, path in FILES.items():
+        if module.startswith("survey"):
+            assert not {m for m in imports(path) if m.startswith("training")}, module
 
 
 def test_no_part_has_a_name_that_says_nothing() -> None:
-    names = {path.stem for path in ROOT.rglob("*.py")}
-    assert not names & {"utils", "util", "helpers", "misc", "common"}
+    assert not {path.stem for path in FILES.values()} & {
+        "utils",
+        "util",
+        "helpers",
+        "misc",
+        "common",
+    }

@@ -10,7 +10,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+from support import ROOT
+
+FOLDER = ROOT / "notebooks"
 # Figures each notebook draws.
 NOTEBOOKS = {"gradient_spectra": 3, "quickstart": 2}
 

@@ -43,10 +43,10 @@ class Predict:
     """Stars to print."""
 
     def run(self) -> int:
-        from aspgap_jax.batches import PredictOptions
-        from aspgap_jax.bundle import load_bundle
-        from aspgap_jax.preview import first_stars
-        from aspgap_jax.streaming import predict_files, shard_of_process
+        from aspgap_jax.prediction.batches import PredictOptions
+        from aspgap_jax.prediction.bundle import load_bundle
+        from aspgap_jax.prediction.files import predict_files, shard_of_process
+        from aspgap_jax.prediction.preview import first_stars
 
         shard = shard_of_process(self.shard)
         if shard[1] > 1:
@@ -85,9 +85,9 @@ class Catalogue:
 
     def run(self) -> int:
         from aspgap_jax import plots
-        from aspgap_jax.selection import format_cuts
-        from aspgap_jax.survey.merge import build_catalogue
-        from aspgap_jax.survey.parts import read_manifest
+        from aspgap_jax.catalogue.merge import build_catalogue
+        from aspgap_jax.catalogue.parts import read_manifest
+        from aspgap_jax.preprocessing.selection import format_cuts
 
         for folder in self.parts:
             if folder.is_dir():

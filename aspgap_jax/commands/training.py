@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from aspgap_jax.commands.options import DEFAULTS, Selection, Settled
-from aspgap_jax.execution import Execution
+from aspgap_jax.config import Execution
 
 __all__ = ["Crossval", "Demo", "PlotRun", "Train"]
 
@@ -27,7 +27,8 @@ class Demo:
     config: Settled = field(default_factory=DEFAULTS.get)
 
     def run(self) -> int:
-        from aspgap_jax import evaluation, pipeline
+        from aspgap_jax.suite import evaluation
+        from aspgap_jax.training import run as pipeline
 
         settings = pipeline.Settings("sample", self.select, True, self.config)
         pipeline.cross_validate(self.out, settings)
@@ -48,7 +49,7 @@ class _Training:
 
     def start(self) -> None:
         """Find the other processes, if there are any; before anything else uses JAX."""
-        from aspgap_jax import parallel
+        from aspgap_jax.runtime import parallel
 
         how = self.execution
         parallel.initialize(how.coordinator, how.processes, how.process_id)
@@ -60,7 +61,8 @@ class Train(_Training):
 
     def run(self) -> int:
         self.start()
-        from aspgap_jax import pipeline, processes
+        from aspgap_jax.runtime import processes
+        from aspgap_jax.training import run as pipeline
 
         settings = pipeline.Settings(self.data, self.select, False, self.config)
         pipeline.train(self.out, settings, self.execution)
@@ -74,7 +76,8 @@ class Crossval(_Training):
 
     def run(self) -> int:
         self.start()
-        from aspgap_jax import pipeline, processes
+        from aspgap_jax.runtime import processes
+        from aspgap_jax.training import run as pipeline
 
         settings = pipeline.Settings(self.data, self.select, True, self.config)
         pipeline.cross_validate(self.out, settings, self.execution)
@@ -92,7 +95,7 @@ class PlotRun:
     """Folder of the figures. Default: `figures` in that of the run."""
 
     def run(self) -> int:
-        from aspgap_jax import evaluation
+        from aspgap_jax.suite import evaluation
 
         for path in evaluation.draw_learning_curves(self.run_folder, self.out):
             print(f"wrote {path}")

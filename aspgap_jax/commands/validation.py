@@ -19,7 +19,7 @@ class Evaluate:
     """Folder of `aspgap crossval` or `aspgap demo`."""
 
     def run(self) -> int:
-        from aspgap_jax import evaluation
+        from aspgap_jax.suite import evaluation
 
         print(evaluation.evaluate(self.run_folder))
         return 0

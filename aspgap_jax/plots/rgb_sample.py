@@ -10,6 +10,7 @@ from matplotlib.colors import Colormap, LogNorm
 from matplotlib.figure import Figure
 
 from aspgap_jax import labels
+from aspgap_jax.catalogue.diagrams import Plane
 from aspgap_jax.plots.style import (
     BLACK,
     COLOURS,
@@ -21,8 +22,7 @@ from aspgap_jax.plots.style import (
     name_axes,
     new_figure,
 )
-from aspgap_jax.survey.diagrams import Plane
-from aspgap_jax.survey.quality_cuts import MAX_TEFF
+from aspgap_jax.preprocessing.quality_cuts import MAX_TEFF
 
 __all__ = ["catalogue_labels", "rgb_selection"]
 
@@ -31,7 +31,7 @@ def rgb_selection(plane: Plane) -> Figure:
     """Figure 10: Teff and M_G of the stars, and the cuts that leave the RGB.
 
     Args:
-        plane: of :class:`aspgap_jax.survey.diagrams.ColourMagnitude`.
+        plane: of :class:`aspgap_jax.catalogue.diagrams.ColourMagnitude`.
     """
     figure = new_figure(0.62)
     axes = figure.subplots()
@@ -65,8 +65,8 @@ def catalogue_labels(kiel: Plane, abundance: Plane) -> Figure:
     """Figure 11: Teff and log g coloured by [M/H]; [M/H] and [alpha/M] by number.
 
     Args:
-        kiel: of :class:`aspgap_jax.survey.diagrams.Kiel`.
-        abundance: of :class:`aspgap_jax.survey.diagrams.Abundance`.
+        kiel: of :class:`aspgap_jax.catalogue.diagrams.Kiel`.
+        abundance: of :class:`aspgap_jax.catalogue.diagrams.Abundance`.
     """
     figure = new_figure(0.46)
     left, right = figure.subplots(1, 2)

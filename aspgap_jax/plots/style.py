@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from aspgap_jax import labels
-from aspgap_jax.atomic import replace_file
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.atomic import replace_file
 from aspgap_jax.validation.metrics import residual_statistics
 
 PAGE_WIDTH = 7.1  # inches: two columns

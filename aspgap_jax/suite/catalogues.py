@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from aspgap_jax import labels
+from aspgap_jax.catalogue.predictions import Predictions
 from aspgap_jax.errors import InputError
 from aspgap_jax.plots.catalogues import ComparedRow, cluster_differences, label_comparison
 from aspgap_jax.suite.study import Drawn, Inputs, Missing, Result, Study
 from aspgap_jax.survey.external import CATALOGUES, match, read_external, text_columns
-from aspgap_jax.survey.predictions import Predictions
 from aspgap_jax.survey.sky import galactic
 from aspgap_jax.validation.agreement import agreement
 from aspgap_jax.validation.clusters import ClusterMean, cluster_means

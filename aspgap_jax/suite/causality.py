@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from aspgap_jax import crossval, labels, plots
-from aspgap_jax.stars import to_device
+from aspgap_jax import labels, plots
+from aspgap_jax.catalogue.predictions import Predictions
+from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.stars import to_device
 from aspgap_jax.suite.study import Drawn, Inputs, Missing, Result, Study
-from aspgap_jax.survey.predictions import Predictions
 from aspgap_jax.survey.sky import galactic
 from aspgap_jax.survey.xp.instrument import instrument_model
 from aspgap_jax.validation import attribution as ig
@@ -159,7 +160,7 @@ def alpha_attribution(inputs: Inputs) -> Result:
     gradients, differences, changes, truths, errors = [], [], [], [], []
     for number, member in enumerate(info.members):
         held_out = np.flatnonzero(
-            crossval.in_test(stars.source_id, member, info.config)
+            folds.in_test(stars.source_id, member, info.config)
             & np.isfinite(inputs.predictions.truth).all(axis=1)
         )
         if not len(held_out):

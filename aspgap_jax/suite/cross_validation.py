@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from aspgap_jax import labels, plots
+from aspgap_jax.catalogue.predictions import Predictions
 from aspgap_jax.plots.precision import precision_curves, signal_to_noise, uncertainty_map
-from aspgap_jax.snr import MIN_SNR_HIGH, MIN_SNR_LOW, snr
+from aspgap_jax.preprocessing.snr import MIN_SNR_HIGH, MIN_SNR_LOW, snr
 from aspgap_jax.suite.study import Drawn, Inputs, Missing, Result, Study
-from aspgap_jax.survey.predictions import Predictions
 from aspgap_jax.validation.agreement import PrecisionCurve, agreement, equal_bins, precision
 from aspgap_jax.validation.coverage import fit_chi
 from aspgap_jax.validation.metrics import metrics_table, normalised_residual

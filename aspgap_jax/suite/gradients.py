@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from aspgap_jax import gradients, labels, plots, synthesis
+from aspgap_jax import labels, plots, synthesis
 from aspgap_jax.apstar import WAVELENGTH, in_chips
-from aspgap_jax.stars import TrainingSet, to_device
+from aspgap_jax.preprocessing.stars import TrainingSet, to_device
 from aspgap_jax.suite.study import Drawn, Inputs, Missing, Numbers, Result, Study
+from aspgap_jax.validation import gradients
 from aspgap_jax.validation.kurucz import kurucz_spectra, load_kurucz
 
 __all__ = ["STUDIES", "agreement", "figure_04", "nuisances"]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from aspgap_jax import labels
+from aspgap_jax.catalogue.predictions import Predictions
 from aspgap_jax.plots.populations import halo_populations, orbit_trends
 from aspgap_jax.suite.study import Drawn, Inputs, Missing, Result, Study
 from aspgap_jax.survey.external import EXTERNALS, match, read_columns
-from aspgap_jax.survey.predictions import Predictions
 from aspgap_jax.validation.disks import DIVIDING_LINE
 from aspgap_jax.validation.dynamics import (
     MOH_BINS,

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from aspgap_jax import plots, report
-from aspgap_jax.atomic import write_text
+from aspgap_jax import plots
 from aspgap_jax.errors import InputError
-from aspgap_jax.suite import STUDIES
+from aspgap_jax.files.atomic import write_text
+from aspgap_jax.suite import STUDIES, report
 from aspgap_jax.suite.study import Inputs, Missing, Result, Study, open_inputs
 from aspgap_jax.survey.external import EXTERNALS
 

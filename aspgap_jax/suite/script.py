@@ -10,8 +10,8 @@ from typing import Annotated
 
 import tyro
 
-from aspgap_jax.atomic import write_text
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.atomic import write_text
 from aspgap_jax.suite import STUDIES
 from aspgap_jax.suite.runner import check_externals, json_ready, write_figures
 from aspgap_jax.suite.study import open_inputs

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from aspgap_jax import pipeline
-from aspgap_jax.bundle import BundleInfo, load_bundle
+from aspgap_jax.catalogue.predictions import Predictions, read_predictions
 from aspgap_jax.errors import InputError
-from aspgap_jax.predict import Bundle
-from aspgap_jax.stars import TrainingSet
+from aspgap_jax.prediction.bundle import BundleInfo, load_bundle
+from aspgap_jax.prediction.predict import Bundle
+from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.external import EXTERNALS
-from aspgap_jax.survey.predictions import Predictions, read_predictions
+from aspgap_jax.training import run as pipeline
 
 __all__ = ["Drawn", "Inputs", "Missing", "Numbers", "Result", "Study", "open_inputs"]
 

@@ -15,11 +15,11 @@ from astropy.io import fits
 from jaxtyping import Float32, Int64
 
 from aspgap_jax import labels
-from aspgap_jax.apogee_flags import ASPCAPFLAG, REJECTED, bits_of, bits_of_text
 from aspgap_jax.errors import InputError
-from aspgap_jax.selection import Predicate
-from aspgap_jax.stars import Cut
+from aspgap_jax.preprocessing.selection import Predicate
+from aspgap_jax.preprocessing.stars import Cut
 from aspgap_jax.survey import gaia
+from aspgap_jax.survey.apogee_flags import ASPCAPFLAG, REJECTED, bits_of, bits_of_text
 from aspgap_jax.survey.fits_files import open_fits
 
 __all__ = ["FLAG_CUTS", "AllStar", "read_allstar"]
@@ -53,7 +53,7 @@ class AllStar:
         labels: ``[star, label]`` in the units of the label table; NaN if not measured.
         label_error: their 1-sigma errors.
         snr: S/N of the combined APOGEE spectrum, a pixel.
-        aspcapflag: bits of :data:`aspgap_jax.apogee_flags.ASPCAPFLAG`.
+        aspcapflag: bits of :data:`aspgap_jax.survey.apogee_flags.ASPCAPFLAG`.
         telescope: where the star was observed, text; empty where unknown.
         field: name of the field, text; empty where unknown.
         gaia: Gaia's own columns, as far as allStar repeats them.
@@ -93,8 +93,8 @@ def _unflagged(flags: tuple[str, ...]) -> tuple[str, Predicate]:
 FLAG_CUTS: tuple[tuple[str, Predicate], ...] = tuple(
     _unflagged(flags) for flags in REJECTED.values()
 )
-"""The ASPCAP cuts of section 2.2, for a :class:`aspgap_jax.stars.TrainingSet` with the column
-``aspcapflag``."""
+"""The ASPCAP cuts of section 2.2, for a :class:`aspgap_jax.preprocessing.stars.TrainingSet`
+with the column ``aspcapflag``."""
 
 
 def read_allstar(path: Path) -> AllStar:

@@ -18,7 +18,6 @@ from astropy.io import fits
 from jaxtyping import Float32
 from tqdm import tqdm
 
-from aspgap_jax.apogee_flags import BAD_PIXEL, PIXMASK, bits_of
 from aspgap_jax.apstar import (
     LOG10_START,
     LOG10_STEP,
@@ -27,6 +26,7 @@ from aspgap_jax.apstar import (
     running_continuum,
 )
 from aspgap_jax.errors import InputError
+from aspgap_jax.survey.apogee_flags import BAD_PIXEL, PIXMASK, bits_of
 from aspgap_jax.survey.fits_files import open_fits
 
 __all__ = [

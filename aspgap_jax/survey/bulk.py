@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aspgap_jax.atomic import write_text
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.atomic import write_text
 from aspgap_jax.survey.archive import N_PIXELS, pixels_of
 
 __all__ = ["BulkFile", "bulk_files", "bulk_files_of", "read_listing", "write_bulk_list"]

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.stars import Cut
+from aspgap_jax.preprocessing.stars import Cut
 from aspgap_jax.survey.fits_files import UNREADABLE
 from aspgap_jax.survey.gaia import column_names, integer_column, numeric_column, read_table
 

@@ -24,8 +24,8 @@ import numpy as np
 from jaxtyping import Int64
 from tqdm import tqdm
 
-from aspgap_jax.atomic import replace_file
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.atomic import replace_file
 from aspgap_jax.survey import gaia
 from aspgap_jax.survey.archive import (
     DATALINK_LIMIT,

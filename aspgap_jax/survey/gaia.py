@@ -11,8 +11,8 @@ from astropy.io import fits
 from astropy.io.votable import parse_single_table
 from astropy.table import Table
 
+from aspgap_jax.columns import COLUMNS
 from aspgap_jax.errors import InputError
-from aspgap_jax.survey.catalogue import COLUMNS
 from aspgap_jax.survey.fits_files import (
     UNREADABLE,
     check_gzip,

@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.stars import TrainingSet
+from aspgap_jax.files.hdf5 import open_store
+from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey import store
 from aspgap_jax.survey.sample import load_sample, sample_path
 from aspgap_jax.survey.xp import BANDS, OnBadRow, XPChunk, read_xp
@@ -109,9 +110,7 @@ def _is_training_store(path: Path) -> bool:
 
 
 def _read_training_store(path: Path, chunk_size: int) -> Iterator[XPChunk]:
-    with store.open_store(
-        path, store.FORMAT, store.FORMAT_VERSION, cure="`aspgap prepare`"
-    ) as file:
+    with open_store(path, store.FORMAT, store.FORMAT_VERSION, cure="`aspgap prepare`") as file:
         for start in range(0, len(file["source_id"]), chunk_size):
             rows = slice(start, start + chunk_size)
             yield as_chunk(

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aspgap_jax.atomic import write_text
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.atomic import write_text
 
 __all__ = ["MANIFEST", "Manifest", "Part"]
 

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.errors import InputError
-from aspgap_jax.selection import SELECTIONS, Predicate, apply_cuts
-from aspgap_jax.snr import MIN_SNR_HIGH, MIN_SNR_LOW, band_snrs, snr_cuts
-from aspgap_jax.stars import Cut, TrainingSet
+from aspgap_jax.preprocessing.selection import SELECTIONS, Predicate, apply_cuts
+from aspgap_jax.preprocessing.snr import MIN_SNR_HIGH, MIN_SNR_LOW, band_snrs, snr_cuts
+from aspgap_jax.preprocessing.stars import Cut, TrainingSet
 from aspgap_jax.survey import gaia
 from aspgap_jax.survey.apogee import FLAG_CUTS, AllStar, read_allstar
 from aspgap_jax.survey.apogee_spectra import StarSpectra
@@ -37,7 +37,7 @@ class Prepared:
         path: the training store.
         stars: how many stars it has.
         cuts: every selection with the stars left after it; the text is
-            :func:`aspgap_jax.selection.format_cuts` of it.
+            :func:`aspgap_jax.preprocessing.selection.format_cuts` of it.
         bad_rows: XP rows that were left out, each as text with file and row.
         repeated: XP rows that were left out because their star was there already.
         spectra: record of the APOGEE spectra, ``None`` if there are none.
@@ -136,7 +136,7 @@ def prepare(
         out: the training store to write.
         spectra_dir: folder with aspcapStar or apStar files, in any depth. Stars
             without one stay, with NaN for a spectrum.
-        select: a key of :data:`aspgap_jax.selection.SELECTIONS`.
+        select: a key of :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
         min_snr_low: stars need a larger S/N of the coefficients 1-10, in both bands.
         min_snr_high: the same for the coefficients 11-55.
 

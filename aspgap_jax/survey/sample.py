@@ -16,7 +16,7 @@ from astropy.io import fits
 
 from aspgap_jax import labels
 from aspgap_jax.errors import InputError
-from aspgap_jax.stars import Cut, TrainingSet
+from aspgap_jax.preprocessing.stars import Cut, TrainingSet
 
 __all__ = ["WAVELENGTH", "load_sample", "sample_path"]
 

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -34,21 +33,19 @@ import numpy as np
 
 from aspgap_jax import labels
 from aspgap_jax.apstar import LOG10_START, LOG10_STEP, N_PIXELS
-from aspgap_jax.atomic import replace_file
 from aspgap_jax.errors import InputError
-from aspgap_jax.stars import Cut, TrainingSet
+from aspgap_jax.files.atomic import replace_file
+from aspgap_jax.files.hdf5 import open_store, read_columns, write_columns
+from aspgap_jax.preprocessing.stars import Cut, TrainingSet
 
 __all__ = [
     "Cut",
     "SpectraSource",
     "TrainingSet",
     "has_spectra",
-    "open_store",
-    "read_columns",
     "read_spectra",
     "read_store_ids",
     "read_training_store",
-    "write_columns",
     "write_training_store",
 ]
 
@@ -141,7 +138,7 @@ def read_training_store(path: Path) -> TrainingSet:
     """Read a training store.
 
     Raises:
-        InputError: see :func:`open_store`.
+        InputError: see :func:`aspgap_jax.files.hdf5.open_store`.
     """
     with open_store(path, FORMAT, FORMAT_VERSION, cure="`aspgap prepare`") as file:
         wavelength = file.attrs.get("wavelength")
@@ -156,40 +153,6 @@ def read_training_store(path: Path) -> TrainingSet:
             cuts=tuple(Cut(*cut) for cut in json.loads(file.attrs["cuts"])),
             provenance=json.loads(file.attrs["provenance"]),
         )
-
-
-@contextmanager
-def open_store(path: Path, kind: str, version: int, *, cure: str) -> Iterator[h5py.File]:
-    """Open an HDF5 file of this package for reading.
-
-    Args:
-        path: the file.
-        kind: what its attribute ``format`` must say.
-        version: what its attribute ``format_version`` must say.
-        cure: the command that writes such a file, for the message.
-
-    Raises:
-        InputError: the file is absent or not HDF5, is of another kind or
-            version, or was written with another label table.
-    """
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(f"{path}: no readable HDF5 file ({error})") from error
-    with file:
-        if file.attrs.get("format") != kind:
-            raise InputError(f"{path}: not an {kind} file; make one with {cure}")
-        if (found := file.attrs["format_version"]) != version:
-            raise InputError(
-                f"{path}: {kind} of version {found}, this release reads version {version}; "
-                f"write it again with {cure}"
-            )
-        if (names := tuple(file.attrs["label_names"])) != labels.names():
-            raise InputError(
-                f"{path}: has the labels {', '.join(names)}, the label table has "
-                f"{', '.join(labels.names())}; write it again with {cure}"
-            )
-        yield file
 
 
 def read_store_ids(path: Path) -> np.ndarray:
@@ -218,7 +181,7 @@ def read_spectra(
         in bad pixels and for stars without a spectrum.
 
     Raises:
-        InputError: the store has no spectra; or see :func:`open_store`.
+        InputError: the store has no spectra; or see :func:`aspgap_jax.files.hdf5.open_store`.
     """
     with open_store(path, FORMAT, FORMAT_VERSION, cure="`aspgap prepare`") as file:
         if "spectra" not in file:
@@ -226,19 +189,3 @@ def read_spectra(
                 f"{path}: has no APOGEE spectra; prepare it again with the folder of spectra"
             )
         return file["spectra"][rows], file["spectra_error"][rows]
-
-
-def write_columns(
-    file: h5py.File, columns: Mapping[str, np.ndarray], units: Mapping[str, str] | None = None
-) -> None:
-    """Write per-star columns to the group ``columns``; text becomes ASCII bytes."""
-    for name, values in columns.items():
-        # HDF5 has no fixed-length UTF-32.
-        file[f"columns/{name}"] = values.astype(bytes) if values.dtype.kind == "U" else values
-        if units and name in units:
-            file[f"columns/{name}"].attrs["unit"] = units[name]
-
-
-def read_columns(file: h5py.File) -> dict[str, np.ndarray]:
-    """The per-star columns of a store; none where the group is absent."""
-    return {name: data[()] for name, data in file.get("columns", {}).items()}

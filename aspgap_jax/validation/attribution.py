@@ -27,8 +27,8 @@ from aspgap_jax import labels, model
 from aspgap_jax.config import Config
 from aspgap_jax.errors import InputError
 from aspgap_jax.model import Params
-from aspgap_jax.predict import Bundle
-from aspgap_jax.scaling import Scalers
+from aspgap_jax.prediction.predict import Bundle
+from aspgap_jax.preprocessing.scaling import Scalers
 from aspgap_jax.typing import XP, Array, Float, PerStar, Scalar
 from aspgap_jax.validation.bootstrap import Interval, bootstrap
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from aspgap_jax import labels
-from aspgap_jax.survey.predictions import Predictions
+from aspgap_jax.catalogue.predictions import Predictions
 
 __all__ = [
     "GROUPS",

@@ -47,13 +47,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aspgap_jax import labels, model, trust
-from aspgap_jax.bundle import BundleInfo, save_bundle
+from aspgap_jax import labels, model
 from aspgap_jax.config import PAPER, PAPER_MODEL
-from aspgap_jax.crossval import Assignment
-from aspgap_jax.predict import Bundle
-from aspgap_jax.scaling import LABEL_RANGE, SPECTRUM_RANGE, Scalers, fit_scaler, magnitude_factor
-from aspgap_jax.stars import TrainingSet
+from aspgap_jax.prediction import assess as trust
+from aspgap_jax.prediction.bundle import BundleInfo, save_bundle
+from aspgap_jax.prediction.predict import Bundle
+from aspgap_jax.preprocessing.folds import Assignment
+from aspgap_jax.preprocessing.scaling import (
+    LABEL_RANGE,
+    SPECTRUM_RANGE,
+    Scalers,
+    fit_scaler,
+    magnitude_factor,
+)
+from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.xp import XPChunk, read_xp
 from aspgap_jax.survey.xp.store import write_store
 

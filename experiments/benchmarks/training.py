@@ -53,14 +53,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from aspgap_jax import crossval, model, pipeline, train
+from aspgap_jax import model
 from aspgap_jax.apstar import N_PIXELS
-from aspgap_jax.atomic import write_text
 from aspgap_jax.config import PRESETS, Config
 from aspgap_jax.config import Model as Sizes
+from aspgap_jax.files.atomic import write_text
 from aspgap_jax.labels import LABELS
-from aspgap_jax.pretraining import Pretrained
-from aspgap_jax.stars import Stars, TrainingSet, to_device
+from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.stars import Stars, TrainingSet, to_device
+from aspgap_jax.training import members as crossval
+from aspgap_jax.training import run as pipeline
+from aspgap_jax.training import step as train
+from aspgap_jax.training.pretraining import Pretrained
 
 PAPER_STARS = 111_000
 PAPER_EPOCHS = 1000
@@ -94,8 +98,8 @@ def make_job(sample: TrainingSet, cfg: Config, n_rows: int | None = None) -> Job
     Then its training rows are repeated or cut to that number, and hardly any are
     validated.
     """
-    splits = crossval.all_splits(cfg, folds=True)
-    rows = crossval.split_rows(sample, cfg, splits)
+    splits = folds.all_splits(cfg, folds=True)
+    rows = folds.split_rows(sample, cfg, splits)
     if n_rows is not None:
         rows = (rows[0]._replace(train=np.resize(rows[0].train, n_rows)),)
         rows = (rows[0]._replace(valid=rows[0].valid[:VALIDATED]),)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aspgap_jax.atomic import write_text
+from aspgap_jax.files.atomic import write_text
 from aspgap_jax.survey.xp.store import read_ids
 
 __all__ = ["COUNTS", "MANIFEST", "FileRecord", "Ingested", "repeated_ids", "write_manifest"]

@@ -33,8 +33,8 @@ import h5py
 import numpy as np
 from jaxtyping import Int64
 
-from aspgap_jax.atomic import replace_file
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.atomic import replace_file
 from aspgap_jax.survey.xp.chunk import BANDS, WAVELENGTH, XPChunk
 
 __all__ = [

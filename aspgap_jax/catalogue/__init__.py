@@ -1,0 +1,1 @@
+"""What prediction writes: parts, and the catalogue made of them."""

@@ -1,0 +1,95 @@
+"""Counts of stars in the planes of figures 10 and 11, summed over any number of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from aspgap_jax.preprocessing.quality_cuts import ALPHA_M, LOGG, M_H, TEFF, pseudo_luminosity
+
+__all__ = ["Abundance", "ColourMagnitude", "Kiel", "Plane"]
+
+CELLS = 200
+TEFF_RANGE = (3000.0, 7000.0)
+M_G_RANGE = (-8.0, 12.0)
+LOGG_RANGE = (-0.5, 5.5)
+M_H_RANGE = (-2.5, 0.7)
+ALPHA_M_RANGE = (-0.2, 0.6)
+
+
+class Plane:
+    """A two-dimensional histogram that grows.
+
+    Args:
+        x_range: first and last edge.
+        y_range: the same of the other axis.
+
+    Attributes:
+        x: edges ``[cell + 1]``.
+        y: edges ``[cell + 1]``.
+        counts: stars ``[x cell, y cell]``.
+        sums: of the third quantity, over the same stars.
+        outside: stars that have no place in the plane.
+    """
+
+    def __init__(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
+        self.x = np.linspace(*x_range, CELLS + 1)
+        self.y = np.linspace(*y_range, CELLS + 1)
+        self.counts = np.zeros((CELLS, CELLS))
+        self.sums = np.zeros((CELLS, CELLS))
+        self.outside = 0
+
+    def add(
+        self,
+        x: Float[np.ndarray, " star"],
+        y: Float[np.ndarray, " star"],
+        third: Float[np.ndarray, " star"] | None = None,
+    ) -> None:
+        """Count stars; NaN has no place."""
+        counts, _, _ = np.histogram2d(x, y, (self.x, self.y))
+        self.counts += counts
+        self.outside += len(x) - int(counts.sum())
+        if third is not None:
+            self.sums += np.histogram2d(x, y, (self.x, self.y), weights=third)[0]
+
+    @property
+    def mean(self) -> Float[np.ndarray, "x y"]:
+        """Mean of the third quantity, NaN in empty cells."""
+        empty = np.full(self.counts.shape, np.nan)
+        return np.divide(self.sums, self.counts, out=empty, where=self.counts > 0)
+
+
+class ColourMagnitude(Plane):
+    """Teff and M_G = 5 log10(L_pseudo) - 10, which needs a parallax above zero."""
+
+    def __init__(self) -> None:
+        super().__init__(TEFF_RANGE, M_G_RANGE)
+
+    def add_stars(self, columns: Mapping[str, np.ndarray]) -> None:
+        luminosity = pseudo_luminosity(columns["parallax"], columns["phot_g_mean_mag"])
+        placed = luminosity > 0
+        self.outside += int((~placed).sum())
+        self.add(columns[TEFF][placed], 5.0 * np.log10(luminosity[placed]) - 10.0)
+
+
+class Kiel(Plane):
+    """Teff and log g, with [M/H]."""
+
+    def __init__(self) -> None:
+        super().__init__(TEFF_RANGE, LOGG_RANGE)
+
+    def add_stars(self, columns: Mapping[str, np.ndarray]) -> None:
+        known = np.isfinite(columns[M_H])
+        self.add(*(columns[name][known] for name in (TEFF, LOGG, M_H)))
+
+
+class Abundance(Plane):
+    """[M/H] and [alpha/M]."""
+
+    def __init__(self) -> None:
+        super().__init__(M_H_RANGE, ALPHA_M_RANGE)
+
+    def add_stars(self, columns: Mapping[str, np.ndarray]) -> None:
+        self.add(columns[M_H], columns[ALPHA_M])

@@ -1,0 +1,317 @@
+"""From the parts of a prediction to one catalogue: Gaia's columns, cuts, order, format.
+
+Parts stream through in blocks: each block gets Gaia's columns, passes the cuts, and
+what is left is sorted by sky into temporary files, from which the catalogue is then
+written pixel after pixel. Memory holds one block, or the stars of one pixel.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from aspgap_jax import flags
+from aspgap_jax.catalogue.diagrams import Abundance, ColourMagnitude, Kiel
+from aspgap_jax.catalogue.hats import COUNT_ORDER, HEALPIX, HatsWriter, Pixel, partition
+from aspgap_jax.catalogue.parts import read_part_record
+from aspgap_jax.columns import COLUMNS, ColumnSpec
+from aspgap_jax.errors import InputError
+from aspgap_jax.files.atomic import new_folder
+from aspgap_jax.files.tables import (
+    SUFFIXES,
+    Columns,
+    parquet_table,
+    write_table,
+)
+from aspgap_jax.preprocessing.quality_cuts import CATALOGUE_SELECTIONS, QUALITY, RowCut
+from aspgap_jax.preprocessing.stars import Cut
+from aspgap_jax.survey.gaia_lookup import GaiaLookup, open_gaia
+from aspgap_jax.survey.healpix import MAX_ORDER, nested_pixels, source_id_pixels
+
+__all__ = ["Built", "build_catalogue"]
+
+BLOCK_ROWS = 131_072
+# Rows that are sorted in memory, and of a row group of what they are sorted into.
+RUN_ROWS = 524_288
+RUN_GROUP_ROWS = 8_192
+MAX_ROWS = 500_000
+"""Stars of a partition of Parquet: about 80 MB."""
+KEY = HEALPIX.name
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of the parts.
+
+    Attributes:
+        path: the catalogue.
+        rows: its stars.
+        cuts: what was asked, and how many rows were left after each.
+        repeated: rows left out because their star was there already.
+        absent: columns of Table 2 that neither parts nor Gaia tables have.
+        colour_magnitude: Fig. 10, of the stars before its two cuts; ``None`` without
+            parallaxes and G magnitudes.
+        kiel: Fig. 11, left.
+        abundance: Fig. 11, right.
+    """
+
+    path: Path
+    rows: int
+    cuts: tuple[Cut, ...]
+    repeated: int
+    absent: tuple[str, ...]
+    colour_magnitude: ColourMagnitude | None
+    kiel: Kiel
+    abundance: Abundance
+
+
+def build_catalogue(
+    parts: Sequence[Path],
+    out: Path,
+    *,
+    gaia: Sequence[Path] = (),
+    select: str = "all",
+    max_rows: int = MAX_ROWS,
+) -> Built:
+    """Merge the parts of predictions into a catalogue.
+
+    Args:
+        parts: folders that ``aspgap predict`` wrote, or parts in them.
+        out: ``.fits``, ``.h5`` or ``.parquet`` for one file, else a folder of Parquet
+            files (:mod:`aspgap_jax.catalogue.hats`).
+        gaia: tables with further columns, see :func:`open_gaia`.
+        select: a key of :data:`CATALOGUE_SELECTIONS`.
+        max_rows: stars of a partition.
+
+    Raises:
+        InputError: there are no parts, a column that a cut needs is missing, or
+            ``out`` cannot be used.
+    """
+    files = _part_files(parts)
+    if out.suffix.lower() not in SUFFIXES and (out.suffix or _occupied(out)):
+        what = "exists already" if _occupied(out) else f"has another suffix than {SUFFIXES}"
+        raise InputError(f"--out {out}: {what}; choose another, or a folder that does not exist")
+    cuts = CATALOGUE_SELECTIONS[select]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        open_gaia(gaia) as lookup,
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as name,
+    ):
+        specs = _specs(files, lookup)
+        _check_needs(cuts, specs)
+        runs = _Runs(Path(name), specs)
+        counts, colour_magnitude = _select(files, lookup, cuts, specs, runs)
+        pixels = partition(runs.counts, max_rows)
+        kiel, abundance = Kiel(), Abundance()
+        rows = 0
+        with _output(out, specs, max_rows) as write:
+            for pixel in tqdm(pixels, desc="write", unit="pixel", disable=None, leave=False):
+                columns = _unique(runs.read(pixel))
+                write(pixel, columns)
+                kiel.add_stars(columns)
+                abundance.add_stars(columns)
+                rows += len(columns[KEY])
+    return Built(
+        path=out,
+        rows=rows,
+        cuts=tuple(counts),
+        repeated=counts[-1].left - rows,
+        absent=tuple(s.name for s in COLUMNS if s.name not in {spec.name for spec in specs}),
+        colour_magnitude=colour_magnitude,
+        kiel=kiel,
+        abundance=abundance,
+    )
+
+
+def _occupied(out: Path) -> bool:
+    return out.exists() and (out.is_file() or any(out.iterdir()))
+
+
+def _part_files(parts: Sequence[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in parts:
+        if path.is_dir():
+            # A dot stands before what an interrupted run left.
+            inside = sorted(p for p in path.glob("*.parquet") if p.name[0] != ".")
+            if not inside:
+                raise InputError(f"{path}: no predictions there; make them with `aspgap predict`")
+            files += inside
+        elif path.exists():
+            files.append(path)
+        else:
+            raise InputError(f"{path}: no such file or folder; pass what `aspgap predict` wrote")
+    for file in files:
+        if read_part_record(file) is None:
+            raise InputError(f"{file}: no part of a prediction; pass what `aspgap predict` wrote")
+    return files
+
+
+def _specs(files: Sequence[Path], lookup: GaiaLookup | None) -> tuple[ColumnSpec, ...]:
+    """Table 2 as far as it is there, then the other columns of the parts."""
+    of_parts: dict[str, ColumnSpec] = {}
+    for file in files:
+        for column in pq.read_schema(file):
+            words = {k.decode(): v.decode() for k, v in (column.metadata or {}).items()}
+            dtype = np.dtype(column.type.to_pandas_dtype()).type
+            of_parts.setdefault(
+                column.name,
+                ColumnSpec(column.name, words.get("unit", ""), words.get("description", ""), dtype),
+            )
+    names = set(of_parts) | set(lookup.names if lookup else ())
+    if {"phot_bp_mean_mag", "phot_rp_mean_mag"} <= names:
+        names.add("bp_rp")
+    table_2 = {spec.name: spec for spec in COLUMNS if spec.name in names}
+    return (*table_2.values(), *(s for name, s in of_parts.items() if name not in table_2))
+
+
+def _check_needs(cuts: Sequence[RowCut], specs: Sequence[ColumnSpec]) -> None:
+    have = {spec.name for spec in specs}
+    for cut in cuts:
+        missing = [name for name in cut.needs if name not in have]
+        if missing:
+            raise InputError(
+                f"the cut '{cut.name}' needs the column {missing[0]}, which the parts do not have; "
+                f"pass Gaia's columns with --gaia TABLE (`aspgap fetch gaia_source` gets them)"
+            )
+
+
+def _select(
+    files: Sequence[Path],
+    lookup: GaiaLookup | None,
+    cuts: Sequence[RowCut],
+    specs: Sequence[ColumnSpec],
+    runs: _Runs,
+) -> tuple[list[Cut], ColourMagnitude | None]:
+    """Pass the rows of all parts through the cuts into ``runs``."""
+    left = np.zeros(len(cuts) + 1, np.int64)
+    known = {spec.name for spec in specs}
+    plane = ColourMagnitude() if {"parallax", "phot_g_mean_mag"} <= known else None
+    for file in tqdm(files, desc="select", unit="part", disable=None, leave=False):
+        for block in _blocks(file, lookup, specs):
+            keep = np.ones(len(block[KEY]), bool)
+            left[0] += len(keep)
+            for number, cut in enumerate(cuts, start=1):
+                if plane is not None and number == len(QUALITY) + 1:
+                    plane.add_stars({name: values[keep] for name, values in block.items()})
+                keep &= cut.keep(block)
+                left[number] += int(keep.sum())
+            kept = {name: values[keep] for name, values in block.items()}
+            if plane is not None and len(cuts) <= len(QUALITY):
+                plane.add_stars(kept)
+            runs.append(kept)
+    runs.flush()
+    names = ["rows of the parts", *(cut.name for cut in cuts)]
+    return [Cut(name, int(n)) for name, n in zip(names, left, strict=True)], plane
+
+
+def _blocks(
+    file: Path, lookup: GaiaLookup | None, specs: Sequence[ColumnSpec]
+) -> Iterator[dict[str, np.ndarray]]:
+    """The rows of a part with all columns of the catalogue, and their HEALPix pixels."""
+    with pq.ParquetFile(file) as part:
+        for batch in part.iter_batches(BLOCK_ROWS):
+            read = {name: batch[name].to_numpy() for name in batch.schema.names}
+            yield _with_gaia(read, lookup, specs)
+
+
+def _with_gaia(
+    read: dict[str, np.ndarray], lookup: GaiaLookup | None, specs: Sequence[ColumnSpec]
+) -> dict[str, np.ndarray]:
+    ids = read["source_id"]
+    if lookup is not None:
+        _, found = lookup.find(ids)
+        for name, values in found.items():
+            known = np.isfinite(values)
+            read[name] = np.where(known, values, read[name]) if name in read else values
+    if {"phot_bp_mean_mag", "phot_rp_mean_mag"} <= read.keys():
+        read["bp_rp"] = read["phot_bp_mean_mag"] - read["phot_rp_mean_mag"]
+    if "ruwe" in read:
+        poor = read["ruwe"] > flags.MAX_RUWE
+        read["flags"] = read["flags"] | np.where(poor, flags.bit("POOR_ASTROMETRY"), 0)
+    block = {}
+    # A column may be in other parts alone: the errors that were propagated, for example.
+    missing = np.full(len(ids), np.nan)
+    for spec in specs:
+        block[spec.name] = read.get(spec.name, missing).astype(spec.dtype, copy=False)
+    block[KEY] = source_id_pixels(ids, MAX_ORDER)
+    if "ra" in block and "dec" in block:
+        placed = np.isfinite(block["ra"]) & np.isfinite(block["dec"])
+        block[KEY][placed] = nested_pixels(block["ra"][placed], block["dec"][placed], MAX_ORDER)
+    return block
+
+
+class _Runs:
+    """Rows in temporary files, sorted within each, and counted by HEALPix pixel."""
+
+    def __init__(self, folder: Path, specs: Sequence[ColumnSpec]) -> None:
+        self._folder = folder
+        self._specs = (*specs, HEALPIX)
+        self._held: list[dict[str, np.ndarray]] = []
+        self._waiting = 0
+        self._files: list[Path] = []
+        self.counts = np.zeros(12 * 4**COUNT_ORDER, np.int64)
+
+    def append(self, columns: dict[str, np.ndarray]) -> None:
+        self._held.append(columns)
+        self._waiting += len(columns[KEY])
+        if self._waiting >= RUN_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Sort and write what is held."""
+        if self._waiting:
+            joined = {s.name: np.concatenate([h[s.name] for h in self._held]) for s in self._specs}
+            order = np.argsort(joined[KEY], kind="stable")
+            pixel = joined[KEY] >> 2 * (MAX_ORDER - COUNT_ORDER)
+            self.counts += np.bincount(pixel, minlength=len(self.counts))
+            path = self._folder / f"{len(self._files):06d}.parquet"
+            with parquet_table(path, self._specs, group_rows=RUN_GROUP_ROWS) as table:
+                table.append({name: values[order] for name, values in joined.items()})
+            self._files.append(path)
+        self._held, self._waiting = [], 0
+
+    def read(self, pixel: Pixel) -> dict[str, np.ndarray]:
+        """The stars of a pixel, in the order of the sky."""
+        # The statistics of the row groups keep most of them from being read.
+        inside = (pc.field(KEY) >= pixel.first) & (pc.field(KEY) < pixel.stop)
+        table = ds.dataset([str(file) for file in self._files]).to_table(filter=inside)
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+        order = np.argsort(columns[KEY], kind="stable")
+        return {name: values[order] for name, values in columns.items()}
+
+
+def _unique(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The first row of each star; rows of one star have one place in the sky."""
+    _, first = np.unique(columns["source_id"], return_index=True)
+    if len(first) == len(columns["source_id"]):
+        return columns
+    first.sort()
+    return {name: values[first] for name, values in columns.items()}
+
+
+@contextmanager
+def _output(
+    out: Path, specs: Sequence[ColumnSpec], max_rows: int
+) -> Iterator[Callable[[Pixel, Columns], None]]:
+    """Where the stars of each pixel go: one file, or a file each."""
+    if out.suffix:
+        with write_table(out, specs) as table:
+            yield lambda _, columns: table.append(_of(specs, columns))
+        return
+    with new_folder(out) as folder:
+        hats = HatsWriter(folder, out.name, specs, max_rows)
+        yield hats.write
+        hats.finish()
+
+
+def _of(specs: Sequence[ColumnSpec], columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {spec.name: columns[spec.name] for spec in specs}

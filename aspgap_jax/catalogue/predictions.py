@@ -1,0 +1,118 @@
+"""Predicted labels in memory, with what is known of the stars, and their HDF5 file.
+
+Layout of the file (format version 1)::
+
+    /source_id     int64   (star)         Gaia source id
+    /fold          int16   (star)         fold the star was predicted out of, or -1
+    /prediction    float32 (star, label)  predicted labels in physical units
+    /sigma         float32 (star, label)  their 1-sigma uncertainties
+    /truth         float32 (star, label)  reference labels, NaN where unknown
+    /truth_error   float32 (star, label)  their 1-sigma errors, NaN where unknown
+    /g_mag         float32 (star)         Gaia G [mag]
+    /columns/NAME  any     (star)         further per-star columns
+    attributes: format, format_version, label_names
+
+Each dataset carries its unit in the attribute ``unit``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+from jaxtyping import Float, Int, Int64
+
+from aspgap_jax import labels
+from aspgap_jax.files.atomic import replace_file
+from aspgap_jax.files.hdf5 import open_store, read_columns, write_columns
+
+__all__ = ["Predictions", "read_predictions", "write_predictions"]
+
+FORMAT = "aspgap predictions"
+FORMAT_VERSION = 1
+DTYPES = {
+    "source_id": np.int64,
+    "fold": np.int16,
+    "prediction": np.float32,
+    "sigma": np.float32,
+    "truth": np.float32,
+    "truth_error": np.float32,
+    "g_mag": np.float32,
+}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted labels of stars, host side (NumPy), in the units of the label table.
+
+    Attributes:
+        source_id: Gaia source ids, int64 ``[star]``.
+        fold: the fold a star was predicted out of, that is, by a model that has
+            not seen it; -1 where the model has no fold.
+        prediction: ``[star, label]``.
+        sigma: the model's own 1-sigma uncertainty of ``prediction``.
+        truth: reference labels ``[star, label]``, NaN where unknown.
+        truth_error: their 1-sigma errors, NaN where unknown.
+        g_mag: Gaia G, mag.
+        columns: further per-star columns by name (``phot_bp_mean_mag``, ``snr``).
+
+    Raises:
+        ValueError: an array has another number of stars or labels than the others.
+    """
+
+    source_id: Int64[np.ndarray, " star"]
+    fold: Int[np.ndarray, " star"]
+    prediction: Float[np.ndarray, "star label"]
+    sigma: Float[np.ndarray, "star label"]
+    truth: Float[np.ndarray, "star label"]
+    truth_error: Float[np.ndarray, "star label"]
+    g_mag: Float[np.ndarray, " star"]
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        per_star, per_label = (len(self),), (len(self), len(labels.LABELS))
+        for name in DTYPES:
+            shape = per_star if name in ("source_id", "fold", "g_mag") else per_label
+            if (found := getattr(self, name).shape) != shape:
+                raise ValueError(f"{name} must have the shape {shape}, it has {found}")
+        for name, values in self.columns.items():
+            if len(values) != len(self):
+                raise ValueError(f"column {name} has {len(values)} rows for {len(self)} stars")
+
+    def __len__(self) -> int:
+        return len(self.source_id)
+
+    def where(self, keep: np.ndarray) -> Predictions:
+        """The stars selected by a mask or by row numbers."""
+        return replace(
+            self,
+            **{name: getattr(self, name)[keep] for name in DTYPES},
+            columns={name: values[keep] for name, values in self.columns.items()},
+        )
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write ``predictions`` to the HDF5 file ``path``, atomically."""
+    label_units = ", ".join(label.unit for label in labels.LABELS)
+    units = dict.fromkeys(DTYPES, label_units) | {"source_id": "", "fold": "", "g_mag": "mag"}
+    with replace_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["label_names"] = list(labels.names())
+        for name, dtype in DTYPES.items():
+            file.create_dataset(name, data=getattr(predictions, name), dtype=dtype)
+            file[name].attrs["unit"] = units[name]
+        write_columns(file, predictions.columns)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read a predictions file.
+
+    Raises:
+        InputError: see :func:`aspgap_jax.files.hdf5.open_store`.
+    """
+    with open_store(path, FORMAT, FORMAT_VERSION, cure="`aspgap predict`") as file:
+        return Predictions(**{name: file[name][()] for name in DTYPES}, columns=read_columns(file))

@@ -1,0 +1,1 @@
+"""How anything is read or written whole: atomic files, HDF5, tables, Orbax."""

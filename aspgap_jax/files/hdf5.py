@@ -1,0 +1,65 @@
+"""HDF5 files of this package: opened only where they are what they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from aspgap_jax import labels
+from aspgap_jax.errors import InputError
+
+__all__ = ["open_store", "read_columns", "write_columns"]
+
+
+@contextmanager
+def open_store(path: Path, kind: str, version: int, *, cure: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file of this package for reading.
+
+    Args:
+        path: the file.
+        kind: what its attribute ``format`` must say.
+        version: what its attribute ``format_version`` must say.
+        cure: the command that writes such a file, for the message.
+
+    Raises:
+        InputError: the file is absent or not HDF5, is of another kind or
+            version, or was written with another label table.
+    """
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path}: no readable HDF5 file ({error})") from error
+    with file:
+        if file.attrs.get("format") != kind:
+            raise InputError(f"{path}: not an {kind} file; make one with {cure}")
+        if (found := file.attrs["format_version"]) != version:
+            raise InputError(
+                f"{path}: {kind} of version {found}, this release reads version {version}; "
+                f"write it again with {cure}"
+            )
+        if (names := tuple(file.attrs["label_names"])) != labels.names():
+            raise InputError(
+                f"{path}: has the labels {', '.join(names)}, the label table has "
+                f"{', '.join(labels.names())}; write it again with {cure}"
+            )
+        yield file
+
+
+def write_columns(
+    file: h5py.File, columns: Mapping[str, np.ndarray], units: Mapping[str, str] | None = None
+) -> None:
+    """Write per-star columns to the group ``columns``; text becomes ASCII bytes."""
+    for name, values in columns.items():
+        # HDF5 has no fixed-length UTF-32.
+        file[f"columns/{name}"] = values.astype(bytes) if values.dtype.kind == "U" else values
+        if units and name in units:
+            file[f"columns/{name}"].attrs["unit"] = units[name]
+
+
+def read_columns(file: h5py.File) -> dict[str, np.ndarray]:
+    """The per-star columns of a store; none where the group is absent."""
+    return {name: data[()] for name, data in file.get("columns", {}).items()}

@@ -1,0 +1,1 @@
+"""From a trained ensemble to labels, uncertainties and flags."""

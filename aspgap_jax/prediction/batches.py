@@ -1,0 +1,201 @@
+"""Stars through the device in batches of one shape, and the columns that come out.
+
+Both the streaming of files and the :class:`aspgap_jax.prediction.predictor.Predictor` go
+through here, so they give the same labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from aspgap_jax.columns import COLUMNS, TRUST, ColumnSpec, label_columns
+from aspgap_jax.config import Config
+from aspgap_jax.errors import InputError
+from aspgap_jax.prediction.bundle import BundleInfo, check_spectra
+from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, band_snr, label_stars
+from aspgap_jax.prediction.predict import Bundle, folded
+from aspgap_jax.survey.xp import BANDS, XPChunk
+from aspgap_jax.typing import Array, Float, Int
+
+__all__ = ["DEFAULT", "BatchLabels", "LabelColumns", "PredictOptions", "Predicting"]
+
+# Stars a batch and device. On a CPU the activations of so many stay in its caches;
+# a GPU wants more to be busy.
+BATCH_SIZE = {"cpu": 2048}
+GPU_BATCH_SIZE = 65_536
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How to predict.
+
+    Attributes:
+        compute: precision of the networks on the device.
+        second_path: also read the labels off the hallucinated APOGEE spectrum, for
+            the flag that says when the two disagree; it costs about as much again.
+        propagate: the errors of the spectrum through the network: not, from its
+            errors alone, or with the correlations of the coefficients.
+        batch_size: stars a batch; ``None``: 2048 a CPU device, 65536 a GPU.
+    """
+
+    compute: Literal["float32", "bfloat16"] = "float32"
+    second_path: bool = True
+    propagate: Literal["none", "diagonal", "full"] = "none"
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {self.batch_size}")
+
+
+DEFAULT = PredictOptions()
+
+
+class BatchLabels(NamedTuple):
+    """What the device returns; its batch may be longer than its stars.
+
+    Attributes:
+        values: a row for each floating-point column of :class:`LabelColumns`.
+        flags: quality bits.
+    """
+
+    values: Float[Array, "column star"]
+    flags: Int[Array, " star"]
+
+
+class Predicting:
+    """A bundle on its devices; a call predicts the stars of one chunk.
+
+    Every local device takes an equal share of the batch.
+
+    Args:
+        bundle: the model.
+        info: what it is.
+        options: how to predict.
+
+    Attributes:
+        batch_size: the most stars that a chunk may have.
+    """
+
+    def __init__(self, bundle: Bundle, info: BundleInfo, options: PredictOptions) -> None:
+        devices = jax.local_devices()
+        size = options.batch_size or len(devices) * BATCH_SIZE.get(
+            devices[0].platform, GPU_BATCH_SIZE
+        )
+        self.info = info
+        self.options = options
+        self.batch_size = -(-size // len(devices)) * len(devices)
+        mesh = Mesh(np.array(devices), ("star",), axis_types=(AxisType.Auto,))
+        self._stars = NamedSharding(mesh, PartitionSpec("star"))
+        self._bundle = jax.device_put(folded(bundle), NamedSharding(mesh, PartitionSpec()))
+
+    def check(self, chunk: XPChunk) -> None:
+        """Raise ``InputError`` where the bundle does not take such spectra."""
+        check_spectra(self.info, chunk.representation, chunk.coefficients.shape[1])
+
+    def __call__(self, chunk: XPChunk, g_mag: np.ndarray, ruwe: np.ndarray) -> BatchLabels:
+        """Labels of at most ``batch_size`` stars; returns before they are computed.
+
+        Args:
+            chunk: the spectra.
+            g_mag: Gaia G, mag; NaN: taken from the spectrum.
+            ruwe: Gaia's ruwe; NaN where unknown.
+        """
+        present = chunk.present
+        if not present.shape[1]:
+            # Sampled spectra show a missing band by their holes.
+            present = np.ones((len(chunk), len(BANDS)), bool)
+        correlations = chunk.correlations if self.options.propagate == "full" else None
+        host = (
+            self._padded(chunk.coefficients, np.nan),
+            self._padded(chunk.errors, np.nan),
+            self._padded(g_mag, np.nan),
+            self._padded(present, False),
+            np.full((self.batch_size, len(BANDS)), np.nan, np.float32),
+            self._padded(ruwe, np.nan),
+            None if correlations is None else self._padded(correlations, np.nan),
+        )
+        batch = StarBatch(*jax.device_put(host, self._stars))
+        options = LabelOptions(
+            representation="continuous" if chunk.representation == "continuous" else "sampled",
+            compute=self.options.compute,
+            second_path=self.options.second_path,
+            propagate=self.options.propagate,
+            n_bp=chunk.n_bp,
+        )
+        return _label_columns(self._bundle, batch, self.info.config, options)
+
+    def _padded(self, values: np.ndarray, fill: float | bool) -> np.ndarray:
+        """``values`` in the type and with the rows of a batch."""
+        dtype = np.bool_ if values.dtype == np.bool_ else np.float32
+        if len(values) == self.batch_size:
+            return values.astype(dtype, copy=False)
+        out = np.full((self.batch_size, *values.shape[1:]), fill, dtype)
+        out[: len(values)] = values
+        return out
+
+
+@partial(jax.jit, static_argnames=("cfg", "options"))
+def _label_columns(
+    bundle: Bundle, batch: StarBatch, cfg: Config, options: LabelOptions
+) -> BatchLabels:
+    """Labels of a batch, column by column: one transfer, and nothing to rearrange."""
+    found = label_stars(bundle, batch, cfg, options)
+    blocks = [found.mean, found.sigma, found.epistemic]
+    if options.propagate != "none":
+        blocks.append(found.propagated)
+    # label_stars raises without.
+    assert bundle.trust is not None
+    blocks.append(band_snr(bundle.trust, batch, options))
+    return BatchLabels(jnp.concatenate(blocks, axis=1).T, found.flags)
+
+
+class LabelColumns:
+    """The columns of predicted stars.
+
+    Args:
+        options: how they are predicted.
+
+    Attributes:
+        specs: the columns, in order.
+        first: the first label.
+    """
+
+    def __init__(self, options: PredictOptions) -> None:
+        known = {spec.name: spec for spec in (*COLUMNS, *TRUST)}
+        values = [*label_columns("", "{}"), *label_columns("e_", "{}")]
+        values += label_columns("spread_", "{}")
+        propagated = label_columns("prop_", "Part of the error of {} that the XP errors make")
+        self._values = [known[spec.name] for spec in values]
+        self._values += propagated if options.propagate != "none" else ()
+        self._values += [known["snr_bp"], known["snr_rp"]]
+        self._given = [known["phot_g_mean_mag"], known["ruwe"]]
+        self.first = self._values[0].name
+        self.specs: tuple[ColumnSpec, ...] = (
+            known["source_id"],
+            *self._values,
+            *self._given,
+            known["flags"],
+        )
+
+    def of(
+        self, source_id: np.ndarray, g_mag: np.ndarray, ruwe: np.ndarray, found: BatchLabels
+    ) -> dict[str, np.ndarray]:
+        """The columns of the stars of a batch; waits for the device."""
+        stars = len(source_id)
+        values = np.asarray(found.values)[:, :stars]
+        columns = {spec.name: row for spec, row in zip(self._values, values, strict=True)}
+        given = zip(self._given, (g_mag, ruwe), strict=True)
+        return (
+            {"source_id": source_id}
+            | columns
+            | {spec.name: np.asarray(v).astype(spec.dtype, copy=False) for spec, v in given}
+            | {"flags": np.asarray(found.flags)[:stars].astype(np.int32, copy=False)}
+        )

@@ -1,0 +1,84 @@
+"""Synthetic magnitudes: G, G_BP and G_RP as linear functions of an XP spectrum.
+
+A photon-counting magnitude is the logarithm of a weighted sum of the flux, and XP
+coefficients are linear in the flux; so one row of weights a band gives the magnitude
+of a spectrum of either representation. The weights are fitted to the training stars
+(ridge regression on relative flux) rather than taken from a passband, so that no
+zero point is needed. G normalises spectra whose file has no magnitude.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from aspgap_jax.preprocessing.scaling import REFERENCE_MAGNITUDE
+from aspgap_jax.typing import XP, Array, Float
+
+__all__ = ["BANDS", "Photometry", "fit_photometry", "fit_weights", "magnitudes"]
+
+BANDS = ("g", "bp", "rp")
+RIDGE = 1e-5
+"""Penalty on the weights, in units of the mean square of a scaled column."""
+
+
+class Photometry(NamedTuple):
+    """Weights of the bands.
+
+    Attributes:
+        weights: ``[band, xp]``; the weighted sum of a spectrum, in the units of the
+            spectra, is 10^(0.4 (15 - magnitude)). NaN for a band that the training
+            stars have no magnitudes of.
+    """
+
+    weights: Float[Array, "band xp"]
+
+
+def fit_weights(
+    xp: Float[np.ndarray, "star xp"], magnitude: Float[np.ndarray, " star"]
+) -> Float[np.ndarray, " xp"]:
+    """Weights that give the magnitudes of training stars from their spectra.
+
+    Args:
+        xp: spectra as Gaia delivers them.
+        magnitude: of the same stars, mag; where NaN, the star is left out.
+
+    Returns:
+        float64; NaN where fewer than two stars have a magnitude.
+    """
+    known = np.isfinite(magnitude)
+    if known.sum() < 2:
+        return np.full(xp.shape[1], np.nan)
+    brightness = 10.0 ** (0.4 * (REFERENCE_MAGNITUDE - magnitude[known].astype(np.float64)))
+    # Relative flux: every star counts alike, whatever its brightness.
+    x = xp[known].astype(np.float64) / brightness[:, None]
+    unit = np.sqrt(np.square(x).mean(axis=0))
+    unit[unit == 0] = 1.0
+    x /= unit
+    normal = x.T @ x / len(x) + RIDGE * np.eye(x.shape[1])
+    return np.linalg.solve(normal, x.mean(axis=0)) / unit
+
+
+def fit_photometry(
+    xp: Float[np.ndarray, "star xp"],
+    g_mag: Float[np.ndarray, " star"],
+    bp_mag: Float[np.ndarray, " star"],
+    rp_mag: Float[np.ndarray, " star"],
+) -> Photometry:
+    """The weights of all bands; magnitudes that are not known are NaN."""
+    rows = [fit_weights(xp, magnitude) for magnitude in (g_mag, bp_mag, rp_mag)]
+    return Photometry(jnp.asarray(np.stack(rows), jnp.float32))
+
+
+def magnitudes(photometry: Photometry, xp: XP) -> Float[Array, "star band"]:
+    """G, G_BP and G_RP of spectra, mag; NaN where the synthetic flux is not positive."""
+    # NaN may come out but not stand in between: it would spoil the gradient of the
+    # other bands, for 0 times NaN is NaN.
+    known = jnp.isfinite(photometry.weights)
+    weights = jnp.where(known, photometry.weights, 0.0)
+    flux = jnp.matmul(xp, weights.T, precision="highest")
+    usable = (flux > 0) & known.all(axis=1)[None, :]
+    found = REFERENCE_MAGNITUDE - 2.5 * jnp.log10(jnp.where(usable, flux, 1.0))
+    return jnp.where(usable, found, jnp.nan)

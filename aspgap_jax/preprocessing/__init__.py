@@ -1,0 +1,1 @@
+"""Section 2 of the paper: stars, their selection, scaling, folds."""

@@ -1,0 +1,1 @@
+"""Devices, processes, signals: how work is carried out, never what it computes."""

@@ -1,0 +1,175 @@
+"""What a run's APOGEE decoders are pre-trained on: real spectra, or emulated ones.
+
+Both lie in an HDF5 file and are read from it in pieces: see
+:mod:`aspgap_jax.training.pretraining`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from tqdm import tqdm
+
+from aspgap_jax import labels, synthesis
+from aspgap_jax.apstar import N_PIXELS
+from aspgap_jax.errors import InputError
+from aspgap_jax.files.atomic import replace_file
+from aspgap_jax.training.pretraining import training_count
+
+__all__ = ["EMULATED", "REAL", "DecoderSpectra", "emulated_spectra", "real_spectra"]
+
+REAL = "real APOGEE spectra of training stars"
+EMULATED = "emulated spectra (LTE synthesis of the H band at labels of training stars)"
+
+MIN_SPECTRA = 20
+"""Fewer real spectra than this train no decoder."""
+SYNTHESIS_ROWS = 1024
+"""Spectra synthesised before they are written: 35 MB."""
+SCAN_ROWS = 512
+"""Spectra read at a time when a store is searched: 18 MB."""
+MAX_SPAN = 4
+"""Rows read for one that is wanted; where they lie further apart they are picked."""
+
+
+@dataclass(frozen=True)
+class DecoderSpectra:
+    """Spectra of every split in a file, with their labels.
+
+    Attributes:
+        path: the HDF5 file.
+        dataset: its normalised fluxes ``[row, pixel]``.
+        rows: of that, ascending among those that are trained on, and among those
+            that are held out, so that neighbours are read together
+            ``[split, spectrum]``.
+        labels: in the units of the label table ``[split, spectrum, label]``.
+        what: they are, for reports.
+    """
+
+    path: Path
+    dataset: str
+    rows: np.ndarray
+    labels: np.ndarray
+    what: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(split, spectrum, pixel)``."""
+        return (*self.rows.shape, N_PIXELS)
+
+    def read(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
+        """Spectra ``[start, stop)`` of every range, float32 ``[split, spectrum, pixel]``.
+
+        No range holds spectra of both kinds, trained on and held out.
+        Bad pixels are set to the continuum: there the decoder is to read nothing.
+        """
+        n_splits, _, n_pixels = self.shape
+        flux = np.empty((n_splits, sum(stop - start for start, stop in ranges), n_pixels), "f4")
+        at = 0
+        with h5py.File(self.path, "r") as file:
+            stored = file[self.dataset]
+            for start, stop in ranges:
+                for split in range(n_splits):
+                    wanted = self.rows[split, start:stop]
+                    flux[split, at : at + len(wanted)] = _read_ascending(stored, wanted)
+                at += stop - start
+        flux[~np.isfinite(flux)] = 1.0
+        return flux
+
+
+def _read_ascending(stored: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first < MAX_SPAN * len(rows):
+        return stored[first : last + 1][rows - first]
+    return stored[rows]
+
+
+def emulated_spectra(path: Path, at: np.ndarray) -> DecoderSpectra:
+    """Spectra at the labels ``at``, in ``path``: written there if they are not yet.
+
+    Args:
+        path: HDF5 file of an earlier call, or to be written.
+        at: labels of the table ``[split, spectrum, label]``.
+    """
+    rows = np.arange(at.shape[0] * at.shape[1]).reshape(at.shape[:2])
+    found = DecoderSpectra(path, "flux", rows, at, EMULATED)
+    flat = at.reshape(-1, at.shape[-1])
+    if path.is_file():
+        with h5py.File(path, "r") as file:
+            if np.array_equal(file["labels"][()], flat):
+                return found
+    lines = synthesis.load_lines()
+    with (
+        replace_file(path) as temporary,
+        h5py.File(temporary, "w") as file,
+        tqdm(total=len(flat), desc="emulate", unit="spectrum", disable=None) as bar,
+    ):
+        file.attrs["description"] = EMULATED
+        file.attrs["label_names"] = list(labels.names())
+        file["labels"] = flat
+        flux = file.create_dataset("flux", (len(flat), N_PIXELS), np.float32)
+        for start in range(0, len(flat), SYNTHESIS_ROWS):
+            part = flat[start : start + SYNTHESIS_ROWS]
+            flux[start : start + len(part)] = synthesis.synthesize_in_batches(
+                part, lines, progress=False
+            )
+            bar.update(len(part))
+    return found
+
+
+def real_spectra(
+    store: Path,
+    row_of: np.ndarray,
+    truth: np.ndarray,
+    candidates: Sequence[np.ndarray],
+    count: int,
+    seed: int,
+) -> DecoderSpectra:
+    """APOGEE spectra of training stars, drawn at random from a training store.
+
+    Args:
+        store: the training store.
+        row_of: the store's row of every star of the run ``[star]``.
+        truth: labels of every star of the run ``[star, label]``.
+        candidates: training stars of every split, as star numbers.
+        count: spectra wanted a split; fewer where fewer stars have one.
+        seed: of the draws.
+
+    Raises:
+        InputError: a split has fewer than 20 stars with a spectrum.
+    """
+    has_one = _with_spectrum(store, row_of)
+    drawn = []
+    for i, stars in enumerate(candidates):
+        able = np.random.default_rng([seed, i]).permutation(stars[has_one[stars]])
+        if len(able) < MIN_SPECTRA:
+            raise InputError(
+                f"{store}: {len(able)} training stars of a fold have an APOGEE spectrum, at least "
+                f"{MIN_SPECTRA} are needed: prepare the store with more spectra, or without any"
+            )
+        drawn.append(able[:count])
+    common = min(len(stars) for stars in drawn)
+    n_train = training_count(common)
+    chosen = np.stack(
+        [
+            np.concatenate(
+                [part[np.argsort(row_of[part])] for part in (d[:n_train], d[n_train:common])]
+            )
+            for d in drawn
+        ]
+    )
+    return DecoderSpectra(store, "spectra", row_of[chosen], truth[chosen], REAL)
+
+
+def _with_spectrum(store: Path, row_of: np.ndarray) -> np.ndarray:
+    """Whether the stars of a run have a spectrum ``[star]``: the store is read once."""
+    has_one = np.zeros(int(row_of.max()) + 1, bool)
+    starts = range(0, len(has_one), SCAN_ROWS)
+    with h5py.File(store, "r") as file:
+        for start in tqdm(starts, desc="spectra", unit="block", disable=None, leave=False):
+            rows = slice(start, min(start + SCAN_ROWS, len(has_one)))
+            has_one[rows] = np.isfinite(file["spectra"][rows]).any(axis=1)
+    return has_one[row_of]

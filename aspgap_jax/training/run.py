@@ -1,0 +1,333 @@
+"""A run: from a training set to a bundle, predictions and a report, in one folder.
+
+The folder of a run holds::
+
+    config.json           what the run was asked to do
+    log.jsonl             diagnostics, one line an epoch and member
+    emulated_spectra.h5   what its APOGEE decoders were pre-trained on, where the
+                          training set has no real APOGEE spectra
+    checkpoints/          states to resume from (removed when training has ended)
+    bundle/               what prediction needs
+    predictions.h5        labels predicted out of fold, with the truth
+    metrics.json          {group: {label: {statistic: value}}}
+    figures/*.png         figures 2, 5, 6 and 8 of the paper, and the learning curves
+    catalogue.fits, .h5   columns of the paper's Table 2
+    report.html           all of it on one page
+
+The same command on the same folder goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from aspgap_jax import config, labels
+from aspgap_jax.apstar import N_PIXELS
+from aspgap_jax.catalogue.predictions import Predictions, read_predictions, write_predictions
+from aspgap_jax.config import Config, Execution
+from aspgap_jax.errors import InputError
+from aspgap_jax.files.atomic import write_text
+from aspgap_jax.prediction import assess as trust
+from aspgap_jax.prediction import bundle as bundles
+from aspgap_jax.prediction.bundle import BundleInfo
+from aspgap_jax.prediction.predict import Bundle, Estimate, combine, predict_in_batches
+from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.folds import FoldRows, fold_of
+from aspgap_jax.preprocessing.selection import SELECTIONS, apply_cuts, format_cuts
+from aspgap_jax.preprocessing.stars import TrainingSet, to_device
+from aspgap_jax.runtime import parallel, processes
+from aspgap_jax.runtime.interruption import Interruption, Preempted, interruptible
+from aspgap_jax.survey.sample import load_sample
+from aspgap_jax.survey.store import has_spectra, read_store_ids, read_training_store
+from aspgap_jax.training import loop as fitting
+from aspgap_jax.training import members as crossval
+from aspgap_jax.training import pretraining
+from aspgap_jax.training.decoder_spectra import (
+    EMULATED,
+    REAL,
+    DecoderSpectra,
+    emulated_spectra,
+    real_spectra,
+)
+from aspgap_jax.training.pretraining import Pretrained
+
+__all__ = ["Settings", "cross_validate", "load_stars", "train"]
+
+DEFAULT_EXECUTION = Execution()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is asked to do, as ``config.json`` keeps it.
+
+    Attributes:
+        data: ``sample``, or the path of a training store.
+        select: a key of :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
+        folds: cross-validate, or train on all stars.
+        config: everything else.
+    """
+
+    data: str
+    select: str
+    folds: bool
+    config: Config
+
+    def to_json(self) -> str:
+        values = dataclasses.asdict(self) | {"config": json.loads(config.to_json(self.config))}
+        return json.dumps(values, indent=2) + "\n"
+
+
+def load_stars(data: str, select: str) -> TrainingSet:
+    """Read and select a training set.
+
+    Args:
+        data: ``sample``, or the path of a training store.
+        select: a key of :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
+
+    Raises:
+        InputError: it cannot be read, a column has no finite value, or no star is
+            left after a cut.
+    """
+    stars = load_sample() if data == "sample" else read_training_store(Path(data))
+    for what, values in (("xp", stars.xp), ("xp_error", stars.xp_error)):
+        empty = np.flatnonzero(~np.isfinite(values).any(axis=0))
+        if empty.size:
+            raise InputError(
+                f"{data}: column {empty[0]} of {what} ({empty.size} such) has no finite value: "
+                "leave it out of the store, or repair its source"
+            )
+    return apply_cuts(stars, SELECTIONS[select])
+
+
+def open_run(folder: Path, settings: Settings) -> None:
+    """Make the folder of a run, or go on in it.
+
+    Raises:
+        InputError: the folder holds a run with other settings, or other files.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise InputError(f"{folder}: not empty and no run: choose another --out")
+        write_text(path, settings.to_json())
+        return
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: no valid JSON ({error}): choose another --out") from error
+    asked = json.loads(settings.to_json())
+    difference = _first_difference(stored, asked)
+    if difference is not None:
+        raise InputError(
+            f"{folder}: holds a run with another config ({difference}): "
+            "choose another --out, or delete that folder"
+        )
+
+
+def _first_difference(stored: Any, asked: Any, where: str = "") -> str | None:
+    """The first setting in which two JSON trees differ, in words."""
+    if isinstance(stored, dict) and isinstance(asked, dict):
+        for name in sorted(stored.keys() | asked.keys()):
+            inner = f"{where}.{name}" if where else name
+            found = _first_difference(stored.get(name), asked.get(name), inner)
+            if found:
+                return found
+        return None
+    return None if stored == asked else f"{where} is {stored} there and {asked} here"
+
+
+def train(
+    folder: Path, settings: Settings, execution: Execution = DEFAULT_EXECUTION
+) -> tuple[Bundle, BundleInfo, TrainingSet]:
+    """Everything up to the bundle; what is already in ``folder`` is not done again.
+
+    Raises:
+        InputError: settings, data or folder cannot be used.
+        KeyboardInterrupt: Ctrl-C; the state is saved.
+        Preempted: SIGTERM; the state is saved. It exits with 75 unless it is caught.
+    """
+    with interruptible() as interruption:
+        # Several processes stop together: at the end of an epoch, or of a stage.
+        several = jax.process_count() > 1
+        try:
+            with interruption.deferred() if several else contextlib.nullcontext():
+                return _train(folder, settings, execution, interruption)
+        except Preempted as stop:
+            if parallel.is_main():
+                print(f"aspgap: stopped: {stop.state}", file=sys.stderr)
+            raise
+
+
+def _train(
+    folder: Path, settings: Settings, execution: Execution, interruption: Interruption
+) -> tuple[Bundle, BundleInfo, TrainingSet]:
+    processes.by_main(partial(open_run, folder, settings))
+    cfg = settings.config
+    stars = load_stars(settings.data, settings.select)
+    processes.announce(format_cuts(stars.cuts))
+    if done(folder):
+        processes.announce(f"{folder}: already trained")
+        return *bundles.load_bundle(folder), stars
+
+    layout = parallel.choose(count=execution.devices)
+    splits = folds.all_splits(cfg, folds=settings.folds)
+    members = folds.assignments(cfg, splits)
+    rows = folds.split_rows(stars, cfg, splits)
+    device = to_device(stars, cfg.data.magnitude_exponent)
+    scalers = crossval.fit_scalers(device, rows)
+    safety = fitting.Safety(folder, cfg, scalers, execution, interruption)
+    what = REAL if has_real_spectra(settings) else EMULATED
+
+    def pretrain() -> Pretrained:
+        spectra = decoder_spectra(folder, settings, stars, rows)
+        pretrained = fitting.pretrain(spectra, spectra.labels, scalers, cfg, safety)
+        print(decoder_precision(pretrained, np.asarray(scalers.labels.scale), what))
+        return pretrained
+
+    template = pretraining.unfilled(
+        cfg, n_splits=len(splits), n_labels=len(labels.LABELS), n_pixels=N_PIXELS
+    )
+    pretrained = processes.by_main(pretrain) or template
+    pretrained = fitting.on_device(processes.from_main(pretrained, template))
+    joint = crossval.make_members(rows, scalers, pretrained, cfg)
+    states = fitting.fit(device, joint, cfg, members, safety, layout)
+
+    networks = Bundle(states.best_params, joint.decoder, joint.scalers)
+    unseen = trust.held_out_stars(rows, members, len(stars))
+    bundle = trust.assess(networks, stars, unseen, cfg)
+    info = BundleInfo(
+        config=cfg,
+        representation=stars.representation,
+        n_xp=stars.xp.shape[1],
+        n_pixels=N_PIXELS,
+        label_names=labels.names(),
+        members=members,
+        apogee_spectra=what,
+        n_coefficients=trust.n_coefficients(bundle),
+    )
+
+    def save() -> None:
+        bundles.save_bundle(folder / "bundle", bundle, info)
+        shutil.rmtree(folder / "checkpoints")
+
+    processes.by_main(save)
+    return bundle, info, stars
+
+
+def done(folder: Path) -> bool:
+    """Whether a run has its bundle, as process 0 sees it."""
+    here = np.array((folder / "bundle" / "bundle.json").is_file())
+    return bool(processes.from_main(here, here))
+
+
+def has_real_spectra(settings: Settings) -> bool:
+    """Whether the training set has APOGEE spectra of its stars."""
+    return settings.data != "sample" and has_spectra(Path(settings.data))
+
+
+def decoder_spectra(
+    folder: Path, settings: Settings, stars: TrainingSet, rows: tuple[FoldRows, ...]
+) -> DecoderSpectra:
+    """Labels and spectra for the pre-training of every split's decoder.
+
+    Real APOGEE spectra where the training store has them, emulated ones otherwise.
+    """
+    cfg = settings.config
+    if not has_real_spectra(settings):
+        at = crossval.emulation_labels(stars, rows, cfg)
+        return emulated_spectra(folder / "emulated_spectra.h5", at)
+    stored = read_store_ids(Path(settings.data))
+    order = np.argsort(stored)
+    row_of = order[np.searchsorted(stored, stars.source_id, sorter=order)]
+    return real_spectra(
+        Path(settings.data),
+        row_of,
+        stars.labels,
+        [r.fit for r in rows],
+        cfg.pretrain.n_spectra,
+        cfg.train.seed,
+    )
+
+
+def decoder_precision(pretrained: Pretrained, scale: np.ndarray, what: str) -> str:
+    """One line: how well the decoders read spectra that they have not seen."""
+    rms = np.asarray(pretrained.rms * scale).mean(axis=0)
+    values = ", ".join(
+        f"{label.name} {value:.{label.decimals}f} {label.unit}"
+        for label, value in zip(labels.LABELS, rms, strict=True)
+    )
+    return f"APOGEE decoder, pre-trained on {what}; rms on held-out ones: {values}"
+
+
+def cross_validate(
+    folder: Path, settings: Settings, execution: Execution = DEFAULT_EXECUTION
+) -> Predictions:
+    """Train the folds and predict every star by those that have not seen it.
+
+    Raises:
+        InputError, KeyboardInterrupt, Preempted: as :func:`train`.
+    """
+    started = time.monotonic()
+    bundle, info, stars = train(folder, settings, execution)
+    path = folder / "predictions.h5"
+
+    def predict() -> None:
+        if path.is_file():
+            return
+        estimate = predict_in_batches(bundle, stars.xp, stars.g_mag, info.config)
+        use = np.stack([folds.in_test(stars.source_id, m, info.config) for m in info.members])
+        fold = fold_of(stars.source_id, info.config.cv.folds)
+        facts = run_facts(settings, stars, bundle, info)
+        facts["time since last started"] = f"{time.monotonic() - started:.0f} s"
+        summary = {"facts": facts, "cuts": [list(cut) for cut in stars.cuts]}
+        write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        # Last: its presence says that the run is complete.
+        write_predictions(path, _predictions(stars, combine(estimate, use), fold))
+
+    processes.by_main(predict)
+    return read_predictions(path)
+
+
+def run_facts(
+    settings: Settings, stars: TrainingSet, bundle: Bundle, info: BundleInfo
+) -> dict[str, str]:
+    """What a report says about a run."""
+    return {
+        "stars": f"{len(stars):,}",
+        "cross-validation": f"{info.config.cv.folds} folds by star, "
+        f"{info.config.cv.repeats} repeat(s), {info.config.cv.seeds} seed(s)",
+        "XP spectra": f"real, {stars.representation}, {info.n_xp} values",
+        "labels": str(stars.provenance.get("labels", settings.data)),
+        "APOGEE decoder pre-trained on": info.apogee_spectra,
+        "trainable parameters": f"{parameter_count(bundle, info):,} a member",
+    }
+
+
+def parameter_count(bundle: Bundle, info: BundleInfo) -> int:
+    """Trainable parameters of one member."""
+    return sum(leaf.size for leaf in jax.tree.leaves(bundle.params)) // len(info.members)
+
+
+def _predictions(stars: TrainingSet, estimate: Estimate, fold: np.ndarray) -> Predictions:
+    return Predictions(
+        source_id=stars.source_id,
+        fold=fold,
+        prediction=np.asarray(estimate.mean),
+        sigma=np.asarray(estimate.sigma),
+        truth=stars.labels,
+        truth_error=stars.label_error,
+        g_mag=stars.g_mag,
+        columns=stars.columns,
+    )

@@ -1,0 +1,439 @@
+"""Joint training of encoder, hallucinator and XP decoder (paper section 3.2).
+
+``train_step`` and ``train_epoch`` are pure functions of one training. They are
+written for one member; :mod:`aspgap_jax.training.members` maps them over many.
+
+Under an ``axis_name`` the devices share every batch: each holds all the data and
+takes its slice. Noise and dropout are functions of a star's place in the whole
+batch, and statistics are pooled, so that a training does not depend on the number
+of devices.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from optax.contrib import ReduceLROnPlateauState, reduce_on_plateau
+
+from aspgap_jax import model
+from aspgap_jax.config import Config, Loss, Optim
+from aspgap_jax.model import Params, Variables
+from aspgap_jax.preprocessing.scaling import Scalers
+from aspgap_jax.preprocessing.stars import Stars
+from aspgap_jax.training.loss import (
+    Hyper,
+    LossTerms,
+    log_variance,
+    loss_terms,
+    pooled_mean,
+    total,
+    xp_nll,
+)
+from aspgap_jax.typing import XP, Array, Bool, Float, Int, Labels, PerStar, Rows, Scalar
+
+__all__ = [
+    "Batch",
+    "EpochSummary",
+    "Faults",
+    "Member",
+    "StepSummary",
+    "TrainState",
+    "init_state",
+    "make_batch",
+    "make_optimizer",
+    "share",
+    "steps_per_epoch",
+    "train_epoch",
+    "train_step",
+    "validation_loss",
+]
+
+
+VALIDATION_LOSS = Loss()
+"""Eq. 2 as printed: whatever a training minimises, it is stopped by the same rule."""
+
+
+class Member(NamedTuple):
+    """What one training has for itself; all else it shares with the others.
+
+    Attributes:
+        decoder: the frozen APOGEE decoder, pre-trained for this fold.
+        scalers: fitted to this fold's training stars.
+        train: rows into :class:`Stars` ``[row]``.
+        train_weight: 1, or 0 where ``train`` is padding ``[row]``.
+        valid: rows held out for early stopping ``[row]``.
+        valid_weight: 1, or 0 where ``valid`` is padding ``[row]``.
+        hyper: weights of the objective, and the learning rate.
+        key: typed key of everything random in this training.
+    """
+
+    decoder: Variables
+    scalers: Scalers
+    train: Rows
+    train_weight: PerStar
+    valid: Rows
+    valid_weight: PerStar
+    hyper: Hyper
+    key: jax.Array
+
+
+class Batch(NamedTuple):
+    """Scaled stars of one step; ``weight`` is 0 for padding."""
+
+    xp: XP
+    xp_error: XP
+    labels: Labels
+    label_error: Labels
+    weight: PerStar
+
+
+class TrainState(NamedTuple):
+    """Everything that training changes.
+
+    Attributes:
+        step: updates done.
+        epoch: passes done.
+        params: the trainable blocks.
+        opt_state: of the optimiser.
+        plateau: by what the learning rate has been lowered since the start.
+        key: typed key of the whole training; steps derive theirs from it.
+        best_params: those with the lowest validation loss so far.
+        best_loss: that loss.
+        stale: epochs since.
+    """
+
+    step: Int[Array, ""]
+    epoch: Int[Array, ""]
+    params: Params
+    opt_state: Any
+    plateau: ReduceLROnPlateauState
+    key: jax.Array
+    best_params: Params
+    best_loss: Scalar
+    stale: Int[Array, ""]
+
+
+class StepSummary(NamedTuple):
+    """Diagnostics of a step: the objective, its terms, the norm of its gradient."""
+
+    total: Scalar
+    terms: LossTerms
+    gradient_norm: Scalar
+
+
+class Faults(NamedTuple):
+    """What was the first thing in an epoch that was not finite.
+
+    Attributes:
+        nll, branch, l1, kl: a term of the first bad step.
+        gradient: its gradient, all terms being finite.
+        parameters: those after the epoch, all its steps being finite.
+        validation: the validation loss, all else being finite.
+    """
+
+    nll: Bool[Array, ""]
+    branch: Bool[Array, ""]
+    l1: Bool[Array, ""]
+    kl: Bool[Array, ""]
+    gradient: Bool[Array, ""]
+    parameters: Bool[Array, ""]
+    validation: Bool[Array, ""]
+
+
+class EpochSummary(NamedTuple):
+    """Diagnostics of an epoch.
+
+    Attributes:
+        total, terms, gradient_norm: means over its steps; NaN where ``stopped``.
+        valid_nll: validation loss after it; the best one where ``stopped``.
+        stopped: the training had stopped before, and stood still.
+        faults: nothing, in a sound epoch; with any, the training stood still too.
+    """
+
+    total: Scalar
+    terms: LossTerms
+    gradient_norm: Scalar
+    valid_nll: Scalar
+    stopped: Bool[Array, ""]
+    faults: Faults
+
+
+PLATEAU_MARGIN = 1e-4
+"""Less than this is no lower validation loss to the schedule ``plateau``. Absolute:
+a relative margin would go the wrong way, the loss being negative."""
+
+
+def make_optimizer(
+    cfg: Optim, total_steps: int, learning_rate: Scalar | float | None = None
+) -> optax.GradientTransformation:
+    """Adam, with what the config puts before the update.
+
+    Args:
+        cfg: schedule, weight decay, clipping.
+        total_steps: updates over which the cosine schedule anneals.
+        learning_rate: the initial one, traced or not; the config's by default. The
+            schedule ``plateau`` lowers it from outside.
+    """
+    rate: Any = cfg.learning_rate if learning_rate is None else learning_rate
+    schedule = rate
+    if cfg.schedule == "cosine":
+        decay = optax.cosine_decay_schedule(1.0, total_steps)
+
+        def schedule(count: Any) -> Any:
+            return rate * decay(count)
+
+    before = []
+    if cfg.clip_norm is not None:
+        before.append(optax.clip_by_global_norm(cfg.clip_norm))
+    if cfg.weight_decay > 0:
+        before.append(optax.add_decayed_weights(cfg.weight_decay))
+    return optax.chain(*before, optax.adam(schedule))
+
+
+def make_plateau(cfg: Optim) -> optax.GradientTransformationExtraArgs:
+    """The schedule ``plateau``; it is told the validation loss once an epoch."""
+    return reduce_on_plateau(
+        factor=cfg.plateau_factor, patience=cfg.plateau_patience, rtol=0.0, atol=PLATEAU_MARGIN
+    )
+
+
+def steps_per_epoch(n_rows: int, batch_size: int) -> int:
+    """Whole batches in ``n_rows``. The rows left over change from epoch to epoch."""
+    return max(1, n_rows // batch_size)
+
+
+def _optimizer(
+    cfg: Config, n_rows: int, learning_rate: Scalar | None = None
+) -> optax.GradientTransformation:
+    total_steps = cfg.train.epochs * steps_per_epoch(n_rows, cfg.train.batch_size)
+    return make_optimizer(cfg.optim, total_steps, learning_rate)
+
+
+def init_state(key: jax.Array, cfg: Config, *, n_xp: int, n_pixels: int, n_rows: int) -> TrainState:
+    """A training before its first step.
+
+    Args:
+        key: typed key of this training.
+        cfg: all settings.
+        n_xp: width of a spectrum.
+        n_pixels: width of an APOGEE-like spectrum.
+        n_rows: training rows, padding included.
+    """
+    params = model.init(jax.random.fold_in(key, 0), cfg.model, n_xp=n_xp, n_pixels=n_pixels)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        epoch=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=_optimizer(cfg, n_rows).init(params),
+        plateau=make_plateau(cfg.optim).init(params),
+        key=jax.random.fold_in(key, 1),
+        # A copy: the state is donated, and one buffer cannot be donated twice.
+        best_params=jax.tree.map(jnp.copy, params),
+        best_loss=jnp.full((), jnp.inf, jnp.float32),
+        stale=jnp.zeros((), jnp.int32),
+    )
+
+
+def make_batch(stars: Stars, scalers: Scalers, rows: Rows, weight: PerStar) -> Batch:
+    """Gather and scale rows."""
+    return Batch(
+        xp=scalers.xp.transform(stars.xp[rows]),
+        xp_error=scalers.xp.transform_error(stars.xp_error[rows]),
+        labels=scalers.labels.transform(stars.labels[rows]),
+        label_error=scalers.labels.transform_error(stars.label_error[rows]),
+        weight=weight,
+    )
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    member: Member,
+    optimizer: optax.GradientTransformation,
+    cfg: Config,
+    axis_name: str | None = None,
+    position: Int[Array, " star"] | None = None,
+) -> tuple[TrainState, StepSummary]:
+    """One update.
+
+    Args:
+        state: before it.
+        batch: scaled stars; under an ``axis_name`` this device's share of them.
+        member: gives the frozen decoder, the weights of the objective and the size
+            of the training set.
+        optimizer: of :func:`make_optimizer`.
+        cfg: all settings.
+        axis_name: the device axis that shares the batch, or ``None``.
+        position: places of these stars in the whole batch; from 0 by default.
+    """
+    if position is None:
+        position = jnp.arange(batch.weight.shape[0])
+    key = jax.random.fold_in(state.key, state.step)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(position)
+    xp = batch.xp
+    if cfg.train.noise > 0:
+        keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+        draw = partial(jax.random.normal, shape=xp.shape[1:], dtype=xp.dtype)
+        xp = xp + cfg.train.noise * batch.xp_error * jax.vmap(draw)(noise_keys)
+    n_stars = member.train_weight.sum()
+
+    def objective(params: Params) -> tuple[Scalar, LossTerms]:
+        outputs = model.apply(cfg.model, params, member.decoder, xp, keys)
+        terms = loss_terms(
+            outputs,
+            batch.labels,
+            batch.label_error,
+            batch.weight,
+            params,
+            n_stars,
+            member.hyper,
+            cfg.loss,
+            axis_name,
+        )
+        return total(terms, member.hyper), terms
+
+    (value, terms), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+    if axis_name is not None:
+        # The loss is pooled already, and each device's gradient is that of its own
+        # stars times the number of devices: their mean is the gradient of the batch.
+        gradient = lax.pmean(gradient, axis_name)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    state = state._replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        opt_state=opt_state,
+    )
+    return state, StepSummary(value, terms, optax.tree.norm(gradient))
+
+
+def validation_loss(
+    params: Params, batch: Batch, cfg: Config, axis_name: str | None = None
+) -> Scalar:
+    """Gaussian negative log-likelihood of the XP decoder, summed over labels.
+
+    Prediction uses this branch alone, so the other has no say in when to stop,
+    and neither have the branch weights and the penalties. The likelihood is that
+    of eq. 2-3 whatever options the training loss has.
+
+    Args:
+        params: the trainable blocks.
+        batch: held-out stars; under an ``axis_name`` this device's share of them.
+        cfg: all settings.
+        axis_name: the device axis that shares the batch, or ``None``.
+    """
+    latents = model.encode(cfg.model, params, batch.xp)
+    mean, log_sigma = model.decode_xp(cfg.model, params, latents)
+    log_var = log_variance(log_sigma, batch.label_error, VALIDATION_LOSS)
+    return pooled_mean(xp_nll(batch.labels - mean, log_var, 1.0), batch.weight, axis_name)
+
+
+def train_epoch(
+    state: TrainState, stars: Stars, member: Member, cfg: Config, axis_name: str | None = None
+) -> tuple[TrainState, EpochSummary]:
+    """One pass over the training rows, then validation and early stopping.
+
+    The whole pass is one ``lax.scan``. A training that has stopped, because its
+    validation loss was stale for ``cfg.train.patience`` epochs, passes through
+    unchanged: the others of its map may go on. So does one in which anything was
+    not finite: the state from before the epoch is the last good one.
+
+    Args:
+        state: before it.
+        stars: all of them, on every device.
+        member: this training's own.
+        cfg: all settings.
+        axis_name: the device axis that shares every batch, or ``None``.
+    """
+    stopped = state.stale >= cfg.train.patience
+    run = partial(_run_epoch, stars=stars, member=member, cfg=cfg, axis_name=axis_name)
+    return lax.cond(stopped, _stand_still, run, state)
+
+
+def _stand_still(state: TrainState) -> tuple[TrainState, EpochSummary]:
+    nan, no = jnp.full_like(state.best_loss, jnp.nan), jnp.zeros((), bool)
+    summary = EpochSummary(
+        total=nan,
+        terms=LossTerms(nan, nan, nan, nan),
+        gradient_norm=nan,
+        valid_nll=state.best_loss,
+        stopped=jnp.ones((), bool),
+        faults=Faults(no, no, no, no, no, no, no),
+    )
+    return state, summary
+
+
+def _run_epoch(
+    state: TrainState, stars: Stars, member: Member, cfg: Config, axis_name: str | None
+) -> tuple[TrainState, EpochSummary]:
+    n_rows = member.train.shape[0]
+    batch_size = min(cfg.train.batch_size, n_rows)
+    n_steps = steps_per_epoch(n_rows, batch_size)
+    rate = member.hyper.learning_rate * state.plateau.scale
+    optimizer = _optimizer(cfg, n_rows, rate)
+    order = jax.random.permutation(jax.random.fold_in(state.key, -1 - state.epoch), n_rows)
+    order = order[: n_steps * batch_size].reshape(n_steps, batch_size)
+    position, here = share(batch_size, axis_name)
+
+    def step(carry: TrainState, chosen: Int[Array, " batch"]) -> tuple[TrainState, StepSummary]:
+        chosen = chosen[position]
+        weight = member.train_weight[chosen] * here
+        batch = make_batch(stars, member.scalers, member.train[chosen], weight)
+        return train_step(carry, batch, member, optimizer, cfg, axis_name, position)
+
+    new, steps = lax.scan(step, state, order)
+    held_out, real = share(member.valid.shape[0], axis_name)
+    valid_weight = member.valid_weight[held_out] * real
+    valid = make_batch(stars, member.scalers, member.valid[held_out], valid_weight)
+    loss = validation_loss(new.params, valid, cfg, axis_name)
+    improved = loss < new.best_loss
+    new = new._replace(
+        epoch=new.epoch + 1,
+        best_params=_where(improved, new.params, new.best_params),
+        best_loss=jnp.where(improved, loss, new.best_loss),
+        stale=jnp.where(improved, 0, new.stale + 1),
+    )
+    if cfg.optim.schedule == "plateau":
+        _, plateau = make_plateau(cfg.optim).update((), state.plateau, value=loss)
+        new = new._replace(plateau=plateau)
+    faults = _faults(steps, new.params, loss)
+    means = jax.tree.map(jnp.mean, steps)
+    summary = EpochSummary(
+        total=means.total,
+        terms=means.terms,
+        gradient_norm=means.gradient_norm,
+        valid_nll=loss,
+        stopped=jnp.zeros((), bool),
+        faults=faults,
+    )
+    return _where(jnp.any(jnp.stack(faults)), state, new), summary
+
+
+def share(count: int, axis_name: str | None) -> tuple[Int[Array, " star"], Float[Array, " star"]]:
+    """Which of ``count`` rows are this device's, and 0 where it has one too many."""
+    if axis_name is None:
+        return jnp.arange(count), jnp.ones(count)
+    size = -(-count // lax.axis_size(axis_name))
+    position = lax.axis_index(axis_name) * size + jnp.arange(size)
+    return jnp.minimum(position, count - 1), (position < count).astype(jnp.float32)
+
+
+def _faults(steps: StepSummary, params: Params, valid: Scalar) -> Faults:
+    """The first thing not finite among the steps ``[step]`` and what follows them."""
+    bad = LossTerms(*(~jnp.isfinite(term) for term in steps.terms))
+    bad_gradient = ~jnp.isfinite(steps.gradient_norm)
+    first = jnp.argmax(bad.nll | bad.branch | bad.l1 | bad.kl | bad_gradient)
+    nll, branch, l1, kl = (term[first] for term in bad)
+    gradient = bad_gradient[first] & ~(nll | branch | l1 | kl)
+    before = nll | branch | l1 | kl | gradient
+    sound = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()
+    validation = ~jnp.isfinite(valid) & sound & ~before
+    return Faults(nll, branch, l1, kl, gradient, ~sound & ~before, validation)
+
+
+def _where(condition: Bool[Array, ""], x: Any, y: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), x, y)

@@ -1,0 +1,381 @@
+"""Streaming prediction: the labels of label_stars, every row accounted for, nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from aspgap_jax.catalogue.parts import Predicted, read_manifest, read_part_record
+from aspgap_jax.cli import main
+from aspgap_jax.errors import InputError
+from aspgap_jax.flags import bit
+from aspgap_jax.prediction import files as streaming
+from aspgap_jax.prediction.batches import PredictOptions
+from aspgap_jax.prediction.bundle import save_bundle
+from aspgap_jax.prediction.files import predict_files, shard_of_process
+from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, label_stars
+from aspgap_jax.survey import inputs
+from aspgap_jax.survey.store import write_training_store
+from aspgap_jax.survey.xp import WAVELENGTH, read_xp
+from aspgap_jax.survey.xp.store import write_store
+from support.made_up import made_up_stars
+from support.made_up_bundle import CFG, flat_star, made_up_bundle
+from support.xp_files import sampled_star, star, without, write_bulk, write_fits
+
+SMALL = PredictOptions(batch_size=8)
+LABELS = ("teff_xp", "logg_xp", "moh_xp", "aom_xp")
+
+
+def predict(given: list[str] | list[Path], out: Path, **options) -> Predicted:
+    bundle, info = made_up_bundle()
+    options = {"options": SMALL} | options
+    return predict_files([str(path) for path in given], out, bundle, info, **options)
+
+
+def part(out: Path, source: str | Path) -> Table:
+    return Table.read(out / f"{Path(source).name}.parquet", format="parquet")
+
+
+def stars(first: int, count: int) -> list[dict]:
+    return [flat_star(first + n) for n in range(count)]
+
+
+@pytest.fixture(scope="module")
+def bulk(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Files of 3, 8, 19 and 20 stars: below, at, and above a batch of 8."""
+    folder = tmp_path_factory.mktemp("bulk")
+    sizes = (3, 8, 19, 20)
+    return [
+        write_bulk(folder / f"part_{n}.csv.gz", stars(1000 * n + 1, size))
+        for n, size in enumerate(sizes)
+    ]
+
+
+def assert_reconciled(done: Predicted, out: Path) -> None:
+    """Counts of the manifest against each other and against the rows of the parts."""
+    for record in done.files:
+        assert record.read == record.predicted + record.failed
+        assert record.failed == record.unpredicted + record.damaged
+        if record.status == "failed":
+            assert not (out / record.part).exists()
+            assert record.predicted == 0
+        else:
+            table = Table.read(out / record.part, format="parquet")
+            known = np.isfinite(table["teff_xp"])
+            assert len(table) == record.predicted + record.unpredicted
+            assert record.predicted == known.sum()
+            assert record.flagged == (known & (table["flags"] != 0)).sum()
+    totals = json.loads(done.manifest.read_text())["totals"] if done.manifest else {}
+    for name, total in totals.items():
+        if not name.startswith("files_"):
+            assert total == sum(getattr(record, name) for record in done.files)
+
+
+def test_the_labels_are_those_of_label_stars_in_the_order_of_the_file(
+    bulk: list[Path], tmp_path: Path
+) -> None:
+    assert len(jax.local_devices()) == 4  # the batch of 8 is shared by four devices
+    done = predict(bulk, tmp_path)
+    assert (done.total("read"), done.total("failed")) == (50, 0)
+    assert_reconciled(done, tmp_path)
+    bundle, info = made_up_bundle()
+    for path in bulk:
+        (chunk,) = read_xp(path)
+        n = len(chunk)
+        batch = StarBatch(
+            xp=jnp.asarray(chunk.coefficients, jnp.float32),
+            xp_error=jnp.asarray(chunk.errors, jnp.float32),
+            g_mag=jnp.full(n, jnp.nan),
+            present=jnp.ones((n, 2), bool),
+            snr=jnp.full((n, 2), jnp.nan),
+            ruwe=jnp.full(n, jnp.nan),
+        )
+        # Here on one device, unpadded.
+        expected = label_stars(bundle, batch, info.config, LabelOptions("continuous"))
+        found = part(tmp_path, path)
+        np.testing.assert_array_equal(found["source_id"], chunk.source_id)
+        np.testing.assert_array_equal(found["flags"], expected.flags)
+        for column, name in enumerate(LABELS):
+            for prefix, values in (
+                ("", expected.mean), ("e_", expected.sigma), ("spread_", expected.epistemic)
+            ):  # fmt: skip
+                np.testing.assert_allclose(
+                    # The networks run with their latents folded away: rounding differs.
+                    found[prefix + name],
+                    np.asarray(values)[:, column],
+                    rtol=1e-4,
+                    atol=1e-5,
+                )
+        for band, rows in (("bp", slice(0, 55)), ("rp", slice(55, None))):
+            ratio = np.linalg.norm(chunk.coefficients[:, rows], axis=1) / np.linalg.norm(
+                chunk.errors[:, rows], axis=1
+            )
+            np.testing.assert_allclose(found[f"snr_{band}"], ratio, rtol=1e-4)
+
+
+def test_nothing_is_compiled_for_a_second_file(
+    bulk: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A shape of its own, which no other test has compiled.
+    options = PredictOptions(batch_size=12)
+    # For all threads: jax.log_compiles() is for this one alone.
+    jax.config.update("jax_log_compiles", True)
+    try:
+        with caplog.at_level(logging.WARNING):
+            predict(bulk, tmp_path, options=options)
+    finally:
+        jax.config.update("jax_log_compiles", False)
+    compiled = [r.getMessage() for r in caplog.records if "Compiling" in r.getMessage()]
+    assert len([text for text in compiled if "_label_columns" in text]) == 1, compiled
+
+
+def test_dropout_is_off(bulk: list[Path], tmp_path: Path) -> None:
+    assert CFG.model.dropout == 0.9
+    one = write_bulk(tmp_path / "same.csv.gz", [flat_star(7) for _ in range(20)])
+    predict([one], tmp_path / "a")
+    predict([one], tmp_path / "b", options=replace(SMALL, batch_size=16))
+    a, b = (part(tmp_path / folder, one) for folder in "ab")
+    for name in LABELS:
+        # Every place in every batch gives the same; with dropout none would.
+        np.testing.assert_array_equal(a[name], a[name][0])
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-5)
+
+
+def test_damaged_rows_and_files_are_counted_and_the_rest_survives(
+    bulk: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = stars(1, 12)
+    rows[3] = without(rows[3], "bp")
+    rows[5]["bp_coefficients"] = rows[5]["bp_coefficients"][:50]
+    rows[7]["source_id"] = "nonsense"
+    some = write_bulk(tmp_path / "some.csv.gz", rows)
+    torn = tmp_path / "torn.csv.gz"
+    torn.write_bytes(bulk[3].read_bytes()[:-3000])
+    text = tmp_path / "notes.txt"
+    text.write_text("no,spectra\n1,2\n")
+    wide = write_bulk(tmp_path / "wide.csv.gz", [star(5, sizes=(60, 55))])
+    bundle, info = made_up_bundle()
+    save_bundle(tmp_path / "bundle", bundle, info)
+    out = tmp_path / "out"
+    files = [str(path) for path in (some, bulk[0], torn, text, wide)]
+    command = ["predict", *files, "--out", str(out), "--bundle", str(tmp_path / "bundle")]
+    assert main([*command, "--batch-size", "8"]) == 1
+    said = capsys.readouterr().err
+    done = read_manifest(out)
+    assert_reconciled(done, out)
+    by_name = {Path(record.file).name: record for record in done.files}
+    record = by_name["some.csv.gz"]
+    assert (record.read, record.predicted, record.unpredicted, record.damaged) == (12, 9, 1, 2)
+    assert "row 6" in said
+    assert "row 8" in said
+    assert {name for name, r in by_name.items() if r.status == "failed"} == {
+        "torn.csv.gz", "notes.txt", "wide.csv.gz",
+    }  # fmt: skip
+    for name in ("torn.csv.gz", "notes.txt", "wide.csv.gz"):
+        assert name in said
+    table = part(out, some)
+    assert table["source_id"].tolist() == [1, 2, 3, 4, 5, 7, 9, 10, 11, 12]
+    lost = table[table["source_id"] == 4]
+    assert np.isnan(lost["teff_xp"][0])
+    assert lost["flags"][0] & bit("MISSING_BAND")
+    # The same command: what is whole is not done again, what failed is tried again.
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
+    assert main([*command, "--batch-size", "8"]) == 1
+    assert "2 complete before, 3 failed" in capsys.readouterr().err
+    assert {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")} == before
+
+
+def test_the_command_prints_stars(
+    bulk: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, info = made_up_bundle()
+    save_bundle(tmp_path / "bundle", bundle, info)
+    command = ["predict", str(bulk[1]), "--out", str(tmp_path / "out"), "--batch-size", "8"]
+    assert main([*command, "--bundle", str(tmp_path / "bundle"), "--show", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["source_id", "teff", "[K]"]
+    assert lines[1].split()[0] == "1001"
+    assert "+-" in lines[1]
+    assert "NO_G" in lines[1]
+    assert "8 rows read" in lines[4]
+
+
+def test_a_changed_input_is_predicted_again_and_another_bundle_is_refused(
+    tmp_path: Path,
+) -> None:
+    path = write_bulk(tmp_path / "x.csv.gz", stars(1, 4))
+    out = tmp_path / "out"
+    predict([path], out)
+    write_bulk(path, stars(50, 5))
+    assert predict([path], out).with_status("done")[0].read == 5
+    assert part(out, path)["source_id"][0] == 50
+    with pytest.raises(InputError, match="another options; choose another --out"):
+        predict([path], out, options=replace(SMALL, second_path=False))
+    bundle, info = made_up_bundle()
+    other = bundle._replace(scalers=jax.tree.map(lambda leaf: leaf * 1.5, bundle.scalers))
+    with pytest.raises(InputError, match="another bundle"):
+        predict_files([str(path)], out, other, info, SMALL)
+    # A file that can no longer be read takes its old part along.
+    path.write_bytes(b"")
+    assert predict([path], out).with_status("failed")
+    assert not list(out.glob("*.parquet"))
+
+
+def test_shards_share_the_files_and_their_manifests_merge(bulk: list[Path], tmp_path: Path) -> None:
+    whole = predict(bulk, tmp_path / "whole")
+    for i in (1, 2, 3):
+        predict(bulk, tmp_path / "shards", shard=(i, 3))
+    merged = read_manifest(tmp_path / "shards")
+    assert len(list((tmp_path / "shards").glob("manifest-*-of-3.json"))) == 3
+    for name in ("read", "predicted", "flagged", "failed"):
+        assert merged.total(name) == whole.total(name)
+    assert [r.part for r in merged.files] == [r.part for r in whole.files]
+    for path in bulk:
+        a, b = (part(tmp_path / folder, path) for folder in ("whole", "shards"))
+        np.testing.assert_array_equal(a["teff_xp"], b["teff_xp"])
+    # What shards have done, a run over all need not.
+    assert len(predict(bulk, tmp_path / "shards").with_status("skipped")) == 4
+
+
+def test_shard_of_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_STEP_NUM_TASKS", "SLURM_ARRAY_TASK_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    assert shard_of_process(None) == (1, 1)
+    assert shard_of_process("3/8") == (3, 8)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "5")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "10")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_STEP", "2")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "16")
+    assert shard_of_process(None) == (4, 5)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    assert shard_of_process(None) == (1, 4)
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert shard_of_process(None) == (2, 2)
+    for wrong in ("0/3", "4/3", "2", "a/b"):
+        with pytest.raises(InputError, match=f"--shard {wrong}"):
+            shard_of_process(wrong)
+
+
+def test_every_kind_of_input(
+    bulk: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "spectra"
+    folder.mkdir()
+    write_fits(folder / "sampled.fits", [sampled_star(n) for n in (11, 12, 13)])
+    with write_store(folder / "store.h5") as store:
+        for chunk in read_xp(bulk[2]):
+            store.append(chunk)
+    (folder / "_MD5SUM.txt").write_text("not spectra")
+    training = replace(made_up_stars(30, n_xp=len(WAVELENGTH)), wavelength=WAVELENGTH)
+    write_training_store(tmp_path / "train.h5", training)
+    monkeypatch.setattr(inputs, "load_sample", lambda: training)
+    monkeypatch.setattr(inputs, "sample_path", lambda: bulk[0])
+    pattern = str(bulk[0].parent / "part_[01].csv.gz")
+    given = [str(folder), pattern, str(tmp_path / "train.h5"), "sample"]
+    done = predict(given, tmp_path / "out")
+    assert_reconciled(done, tmp_path / "out")
+    counts = {record.part: record.predicted for record in done.files}
+    assert counts == {
+        "sample.parquet": 30,
+        "sampled.fits.parquet": 3,
+        "store.h5.parquet": 19,
+        "part_0.csv.gz.parquet": 3,
+        "part_1.csv.gz.parquet": 8,
+        "train.h5.parquet": 30,
+    }
+    # A store gives what its file gives, up to float32.
+    predict([bulk[2]], tmp_path / "direct")
+    a, b = part(tmp_path / "out", "store.h5"), part(tmp_path / "direct", bulk[2])
+    for name in LABELS:
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-3, atol=1e-4)
+    table = part(tmp_path / "out", "train.h5")
+    np.testing.assert_array_equal(table["source_id"], training.source_id)
+    assert not (table["flags"] & bit("NO_G")).any()
+
+
+def test_gaia_tables_give_g_and_ruwe(tmp_path: Path) -> None:
+    path = write_bulk(tmp_path / "x.csv.gz", stars(1, 4))
+    table = Table({"source_id": [2, 3], "phot_g_mean_mag": [14.0, 15.0], "ruwe": [1.0, 3.0]})
+    table.write(tmp_path / "gaia.csv")
+    predict([path], tmp_path / "out", gaia=[tmp_path / "gaia.csv"])
+    found = part(tmp_path / "out", path)
+    np.testing.assert_array_equal(found["phot_g_mean_mag"], [np.nan, 14, 15, np.nan])
+    no_g = (found["flags"] & bit("NO_G")) > 0
+    poor = (found["flags"] & bit("POOR_ASTROMETRY")) > 0
+    assert no_g.tolist() == [True, False, False, True]
+    assert poor.tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["absent.csv"], "absent.csv: no such file"),
+        (["*.nothing"], "no file matches"),
+        ([], "nothing to predict"),
+    ],
+)
+def test_inputs_that_are_none(given: list[str], words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=words):
+        predict(given, tmp_path)
+
+
+def test_two_files_of_one_name(bulk: list[Path], tmp_path: Path) -> None:
+    other = write_bulk(tmp_path / "part_0.csv.gz", stars(1, 1))
+    with pytest.raises(InputError, match="same name"):
+        predict([bulk[0], other], tmp_path / "out")
+
+
+def test_out_must_be_a_folder(bulk: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a folder of parts"):
+        predict(bulk, tmp_path / "labels.fits")
+
+
+def test_ctrl_c_and_a_full_disk_leave_whole_parts(
+    bulk: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stops(streaming._PartWriter):
+        error: BaseException = KeyboardInterrupt()
+
+        def __call__(self, item) -> None:
+            if self._records and not isinstance(item, streaming._EndOfFile):
+                super().__call__(item)
+                raise self.error
+            super().__call__(item)
+
+    monkeypatch.setattr(streaming, "_PartWriter", Stops)
+    with pytest.raises(KeyboardInterrupt, match="1 of 4 files are complete"):
+        predict(bulk, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["part_0.csv.gz.parquet"]
+    Stops.error = OSError(28, "No space left on device")
+    with pytest.raises(InputError, match=r"the disk is full.*1 of 4 files"):
+        predict(bulk, tmp_path)
+    monkeypatch.undo()
+    done = predict(bulk, tmp_path)
+    assert len(done.with_status("skipped")) == 1
+    assert_reconciled(done, tmp_path)
+    assert read_part_record(tmp_path / done.files[0].part) is not None
+
+
+def test_half_precision_and_propagated_errors(bulk: list[Path], tmp_path: Path) -> None:
+    exact = replace(SMALL, second_path=False, propagate="diagonal")
+    predict(bulk[:1], tmp_path / "exact", options=exact)
+    predict(bulk[:1], tmp_path / "half", options=replace(exact, compute="bfloat16"))
+    a, b = (part(tmp_path / folder, bulk[0]) for folder in ("exact", "half"))
+    for name in LABELS:
+        difference = np.abs(a[name] - b[name])
+        assert (difference > 0).any()
+        assert (difference < 0.5 * a[f"e_{name}"]).all()
+        # Errors of the spectrum are propagated in float32 always.
+        assert (a[f"prop_{name}"] > 0).all()
+        np.testing.assert_allclose(a[f"prop_{name}"], b[f"prop_{name}"], rtol=1e-3)

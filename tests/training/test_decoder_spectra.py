@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from aspgap_jax import labels, synthesis
+from aspgap_jax.apstar import N_PIXELS
+from aspgap_jax.errors import InputError
+from aspgap_jax.training import decoder_spectra
+from aspgap_jax.training.decoder_spectra import EMULATED, REAL, emulated_spectra, real_spectra
+from aspgap_jax.training.pretraining import training_count
+
+N_ROWS = 240
+
+
+@pytest.fixture(scope="module")
+def flux() -> np.ndarray:
+    """Of a store: every third star has no spectrum, and pixel 7 is bad."""
+    flux = np.random.default_rng(0).uniform(0.5, 1.0, (N_ROWS, N_PIXELS)).astype(np.float32)
+    flux[::3] = np.nan
+    flux[:, 7] = np.nan
+    return flux
+
+
+@pytest.fixture(scope="module")
+def store(flux: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("spectra") / "store.h5"
+    with h5py.File(path, "w") as file:
+        file["spectra"] = flux
+    return path
+
+
+def test_real_spectra_are_those_of_the_training_stars(store: Path, flux: np.ndarray) -> None:
+    rng = np.random.default_rng(1)
+    # A run of 200 of the store's stars, in another order.
+    row_of = rng.permutation(N_ROWS)[:200]
+    truth = rng.normal(size=(200, 4)).astype(np.float32)
+    candidates = [np.arange(0, 200, 2), np.arange(1, 200, 2)]
+    count = 40
+    spectra = real_spectra(store, row_of, truth, candidates, count, seed=0)
+    assert spectra.what == REAL
+    assert spectra.shape == (2, count, N_PIXELS)
+    n_train = training_count(count)
+    read = spectra.read([(0, 10), (10, 11), (25, n_train), (n_train, count)])
+    at = np.r_[0:11, 25:count]
+    for split in range(2):
+        rows = spectra.rows[split]
+        assert len(set(rows)) == count
+        assert (rows % 3 != 0).all(), "stars without a spectrum are not drawn"
+        assert (np.diff(rows[:n_train]) > 0).all()
+        assert (np.diff(rows[n_train:]) > 0).all()
+        stars = [np.flatnonzero(row_of == row).item() for row in rows]
+        assert set(stars) <= set(candidates[split])
+        np.testing.assert_array_equal(spectra.labels[split], truth[stars])
+        expected = np.where(np.isfinite(flux[rows[at]]), flux[rows[at]], 1.0)
+        np.testing.assert_array_equal(read[split], expected)
+    again = real_spectra(store, row_of, truth, candidates, count, seed=0)
+    np.testing.assert_array_equal(again.rows, spectra.rows)
+    other = real_spectra(store, row_of, truth, candidates, count, seed=1)
+    assert not np.array_equal(other.rows, spectra.rows)
+
+
+def test_held_out_spectra_are_a_random_tenth(store: Path) -> None:
+    """And not the last ones of the store, which may be of one part of the sky."""
+    everyone = np.arange(N_ROWS)
+    truth = np.zeros((N_ROWS, 4), np.float32)
+    spectra = real_spectra(store, everyone, truth, [everyone], 160, seed=3)
+    held_out = spectra.rows[0, training_count(160) :]
+    assert len(held_out) == 16
+    assert held_out.min() < N_ROWS / 2 < held_out.max()
+
+
+def test_fewer_are_taken_where_fewer_have_one(store: Path) -> None:
+    row_of = np.arange(N_ROWS)
+    truth = np.zeros((N_ROWS, 4), np.float32)
+    some, few = np.arange(90), np.arange(60)
+    spectra = real_spectra(store, row_of, truth, [some, few], 1000, seed=0)
+    assert spectra.shape[:2] == (2, 40), "as many as the split with the fewest has"
+    with pytest.raises(InputError, match="18 training stars of a fold have an APOGEE spectrum"):
+        real_spectra(store, row_of, truth, [some, np.arange(27)], 1000, seed=0)
+
+
+def test_rows_far_apart_are_read_too(store: Path, flux: np.ndarray) -> None:
+    with h5py.File(store) as file:
+        for rows in ([1, 2, 4], [1, 100, 239], [5]):
+            read = decoder_spectra._read_ascending(file["spectra"], np.array(rows))
+            np.testing.assert_array_equal(read, flux[rows])
+
+
+def test_emulated_spectra_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def synthesize(at: np.ndarray, lines: object, progress: bool) -> np.ndarray:
+        asked.append(len(at))
+        return np.tile(at[:, :1], N_PIXELS).astype(np.float32)
+
+    monkeypatch.setattr(synthesis, "load_lines", lambda: None)
+    monkeypatch.setattr(synthesis, "synthesize_in_batches", synthesize)
+    monkeypatch.setattr(decoder_spectra, "SYNTHESIS_ROWS", 25)
+    at = np.random.default_rng(0).normal(size=(2, 30, len(labels.LABELS))).astype(np.float32)
+    path = tmp_path / "emulated.h5"
+    for _ in range(2):
+        spectra = emulated_spectra(path, at)
+        assert spectra.what == EMULATED
+        np.testing.assert_array_equal(spectra.read([(4, 30)])[:, :, 5], at[:, 4:, 0])
+        assert asked == [25, 25, 10]
+    emulated_spectra(path, at + 1)
+    assert len(asked) == 6, "other labels, other spectra"

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aspgap_jax.training import members as crossval
+from aspgap_jax.training import step as train
+from support.small_training import CFG, assert_close, one, prepare, run, with_hyper
+
+
+class Enough(Exception):
+    """Ends a training from its ``after_epoch``."""
+
+
+def run_for(
+    epochs: int, states: train.TrainState, stars: train.Stars, members: train.Member
+) -> train.TrainState:
+    """A training interrupted after so many epochs of its own."""
+    kept: list[train.TrainState] = []
+
+    def after_epoch(states: train.TrainState, _: train.EpochSummary) -> None:
+        kept.append(states)
+        if len(kept) == epochs:
+            raise Enough
+
+    with pytest.raises(Enough):
+        crossval.fit(states, stars, members, CFG, after_epoch=after_epoch)
+    return jax.tree.map(jnp.copy, kept[-1])
+
+
+def test_training_learns_what_is_to_be_learnt() -> None:
+    stars, members, states = prepare()
+    _, history = run(states, stars, with_hyper(members, l1=0.0, kl=0.0), CFG)
+    # The labels spread over 0.25 of their range: sigma must have become much smaller.
+    assert (history[-1].valid_nll < history[0].valid_nll - 4.0).all()
+
+
+def test_folds_together_equal_folds_trained_one_by_one() -> None:
+    """By ``lax.map``, as on a CPU, and by ``vmap``, as on a GPU."""
+    stars, members, states = prepare()
+
+    def epoch(job: tuple[train.TrainState, train.Member]) -> train.TrainState:
+        return train.train_epoch(job[0], stars, job[1], CFG)[0]
+
+    together = run_for(2, jax.tree.map(jnp.copy, states), stars, members)
+    mapped, alone = jax.jit(jax.vmap(epoch)), jax.jit(epoch)
+    vmapped = mapped((mapped((states, members)), members))
+    for m in range(2):
+        member = one(members, m)
+        state = alone((alone((one(states, m), member)), member))
+        assert int(state.step) == 24
+        assert_close(one(together, m), state, rtol=1e-4, atol=2e-5)
+        assert_close(one(vmapped, m), state, rtol=1e-4, atol=2e-5)
+
+
+def test_a_grid_is_one_compilation_and_each_of_its_trainings_is_its_own() -> None:
+    """Other weights, penalties and learning rates for the same folds: one program."""
+    cfg = replace(CFG, train=replace(CFG.train, epochs=2))
+    base, other = (0.6, 0.4, 0.01, 20.0, 1e-2), (0.9, 0.0, 0.1, 3.0, 3e-3)
+    stars, members, states = prepare(cfg, (base, other))
+    assert members.train.shape[0] == 2 * 2
+    assert_close(one(states, 1).params, one(states, 3).params, rtol=0, atol=0)
+    compiled = crossval._epoch_of_all(cfg, crossval.ONE_DEVICE)
+    grid, _ = run(states, stars, members, cfg)
+    # Other values, the same size: the same program.
+    stars, members, states = prepare(cfg, (other, base))
+    swapped, _ = run(states, stars, members, cfg)
+    assert compiled._cache_size() == 1
+    assert_close(one(grid, 3).params, one(swapped, 1).params, rtol=0, atol=0)
+    assert not np.allclose(
+        one(grid, 3).params.xp_decoder["params"]["Dense_1"]["bias"],
+        one(grid, 1).params.xp_decoder["params"]["Dense_1"]["bias"],
+        atol=1e-3,
+    )
+    # Alone, from the config: fold 1 of the other hyperparameters.
+    stars, members, states = prepare(
+        replace(
+            cfg,
+            loss=replace(cfg.loss, alpha_xp=0.9, alpha_apogee=0.0, l1=0.1, kl=3.0),
+            optim=replace(cfg.optim, learning_rate=3e-3),
+        )
+    )
+    alone = run_for(2, states, stars, members)
+    assert_close(one(alone, 1).params, one(grid, 3).params, rtol=1e-5, atol=1e-6)
+
+
+def test_interrupted_training_goes_on_bit_for_bit() -> None:
+    stars, members, states = prepare()
+    whole = run_for(5, states, stars, members)
+    _, _, states = prepare()
+    resumed = run_for(3, run_for(2, states, stars, members), stars, members)
+    assert_close(whole, resumed, rtol=0, atol=0)
+
+
+def test_best_parameters_are_kept_and_a_stale_training_stands_still() -> None:
+    """Member 0 does not learn: it stops after its patience, and member 1 goes on."""
+    stars, members, states = prepare()
+    rate = members.hyper.learning_rate.at[0].set(0.0)
+    members = members._replace(hyper=members.hyper._replace(learning_rate=rate))
+    start = jax.tree.map(jnp.copy, one(states, 0).params)
+    states, history = run(states, stars, members, CFG)
+    losses = np.array([h.valid_nll for h in history])
+    stopped = np.array([h.stopped for h in history])
+    # The first epoch is the best; patience epochs later it stops.
+    assert int(states.epoch[0]) == 1 + CFG.train.patience
+    np.testing.assert_array_equal(stopped[:, 0], np.arange(len(history)) > CFG.train.patience)
+    assert_close(one(states, 0).params, start, rtol=0, atol=0)
+    assert np.isnan(history[-1].total[0])
+    assert not np.isnan(history[-1].total[1])
+    running = losses[~stopped[:, 1], 1]
+    assert int(states.epoch[1]) == len(running) > 1 + CFG.train.patience
+    np.testing.assert_array_equal(states.best_loss[1], running.min())
+    assert int(states.stale[1]) == len(running) - 1 - running.argmin()
+    member = one(members, 1)
+    batch = train.make_batch(stars, member.scalers, member.valid, member.valid_weight)
+    again = train.validation_loss(one(states.best_params, 1), batch, CFG)
+    np.testing.assert_allclose(again, running.min(), rtol=1e-5)
+
+
+def test_plateau_lowers_the_learning_rate_after_epochs_without_a_better_loss() -> None:
+    """The scale after every epoch, against a count of stale epochs in Python."""
+    stars, members, states = prepare()
+    losses, scales = [], []
+
+    def after_epoch(states: train.TrainState, summary: train.EpochSummary) -> None:
+        losses.append(summary.valid_nll)
+        scales.append(np.asarray(states.plateau.scale))
+
+    crossval.fit(
+        states, stars, with_hyper(members, learning_rate=0.05), CFG, after_epoch=after_epoch
+    )
+    m = 0
+    best, stale, scale, expected = np.inf, 0, 1.0, []
+    for loss in np.array(losses)[:, m]:
+        better = loss < best - train.PLATEAU_MARGIN
+        best, stale = (loss, 0) if better else (best, stale + 1)
+        if stale == CFG.optim.plateau_patience:
+            scale, stale = CFG.optim.plateau_factor * scale, 0
+        expected.append(scale)
+    assert expected[-1] < 0.5
+    found = np.array(scales)[:, m]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_plateau_reaches_the_step() -> None:
+    """A learning rate lowered to nothing moves nothing."""
+    stars, members, states = prepare()
+    before = jax.tree.map(jnp.copy, states.params)
+    lowered = states.plateau._replace(scale=states.plateau.scale.at[0].set(0.0))
+    states = run_for(1, states._replace(plateau=lowered), stars, members)
+    assert_close(one(states, 0).params, one(before, 0), rtol=0, atol=0)
+    moved = jnp.abs(one(states, 1).params.encoder["params"]["Dense_0"]["bias"])
+    assert float(moved.min()) > 0
+
+
+def diverge(
+    states: train.TrainState, stars: train.Stars, members: train.Member
+) -> crossval.Diverged:
+    with pytest.raises(crossval.Diverged) as caught:
+        crossval.fit(states, stars, members, CFG, after_epoch=lambda *_: None)
+    return caught.value
+
+
+def test_divergence_keeps_the_state_from_before_its_epoch() -> None:
+    stars, members, states = prepare()
+    good = run_for(2, states, stars, members)
+    before = jax.tree.map(jnp.copy, good)
+    # All terms stay finite and their weighted sum does not: the gradient is named.
+    kl = members.hyper.kl.at[0].set(jnp.nan)
+    error = diverge(good, stars, members._replace(hyper=members.hyper._replace(kl=kl)))
+    assert error.epoch == 3
+    assert str(error).startswith("epoch 3: gradient (member 0) not finite")
+    assert "lower --optim.learning-rate" in str(error)
+    assert "\n" not in str(error)
+    assert_close(one(error.states, 0), one(before, 0), rtol=0, atol=0)
+    assert int(error.states.epoch[1]) == 3
+
+
+@pytest.mark.parametrize("named", ["nll", "l1", "validation", "parameters"])
+def test_the_first_thing_that_is_not_finite_is_named(named: str) -> None:
+    stars, members, states = prepare()
+    if named == "nll":
+        stars = stars._replace(labels=stars.labels.at[members.train[0, 0]].set(jnp.inf))
+    elif named == "l1":
+        # The hallucinator alone: its labels are finite, the sum of its parameters is not.
+        hidden = states.params.hallucinator["params"]["Dense_1"]
+        hidden["kernel"] = hidden["kernel"].at[0].set(0.0)
+        hidden["bias"] = hidden["bias"].at[0].set(3e38)
+        members = members._replace(
+            decoder=jax.tree.map(lambda leaf: leaf.at[0].set(0.0), members.decoder)
+        )
+    elif named == "validation":
+        stars = stars._replace(labels=stars.labels.at[members.valid[0, 0]].set(jnp.nan))
+        # A star that stops fold 0 may train fold 1.
+        members, states = jax.tree.map(lambda leaf: leaf[jnp.array([0, 0])], (members, states))
+    else:
+        # One step: its gradient is finite, its result is not.
+        members = with_hyper(members, learning_rate=jnp.inf)
+        members = members._replace(
+            train=members.train[:, :30], train_weight=members.train_weight[:, :30]
+        )
+    assert str(diverge(states, stars, members)).startswith(f"epoch 1: {named} (member 0)")

@@ -1,0 +1,420 @@
+"""A whole run on made-up stars: its folder, its interruptions, its errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import jax
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from aspgap_jax import labels, synthesis
+from aspgap_jax.apstar import N_PIXELS
+from aspgap_jax.catalogue.predictions import read_predictions
+from aspgap_jax.cli import main
+from aspgap_jax.config import Config, CrossValidation, Data, Execution, Model, Pretrain, Train
+from aspgap_jax.errors import InputError
+from aspgap_jax.prediction import bundle as bundles
+from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.folds import fold_of
+from aspgap_jax.survey.store import write_training_store
+from aspgap_jax.training import loop as fitting
+from aspgap_jax.training import members as crossval
+from aspgap_jax.training import run as pipeline
+from aspgap_jax.training.pretraining import training_count
+from aspgap_jax.training.run import Settings
+from aspgap_jax.training.step import EpochSummary, TrainState
+from support import TESTS
+from support.made_up import made_up_stars
+
+CFG = Config(
+    model=Model(
+        encoder=(16,),
+        latent=8,
+        hallucinator=(4,),
+        xp_decoder=(8,),
+        apogee_decoder=(4,),
+        dropout=0.1,
+    ),
+    data=Data(magnitude_exponent=0.4),
+    train=Train(epochs=6, batch_size=64, patience=6),
+    pretrain=Pretrain(n_spectra=20, epochs=2, batch_size=8),
+    cv=CrossValidation(seeds=2),
+)
+
+
+ALWAYS = Execution(devices=1, checkpoint_seconds=0.0)
+"""Save after every epoch."""
+
+
+def quick_spectra(at: np.ndarray, lines: object, progress: bool) -> np.ndarray:
+    """In place of the line synthesis, which has tests of its own."""
+    low, high = np.array([label.limits for label in labels.LABELS]).T
+    mixture = np.random.default_rng(4).normal(size=(len(labels.LABELS), N_PIXELS))
+    return (0.9 + 0.05 * np.tanh((at - low) / (high - low) @ mixture)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_synthesis() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthesis, "synthesize_in_batches", quick_spectra)
+        yield
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "made_up.h5"
+    write_training_store(path, made_up_stars())
+    return path
+
+
+@pytest.fixture(scope="module")
+def settings(store: Path) -> Settings:
+    return Settings(data=str(store), select="usable", folds=True, config=CFG)
+
+
+@pytest.fixture(scope="module")
+def run(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished cross-validation."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    pipeline.cross_validate(folder, settings, ALWAYS)
+    return folder
+
+
+def test_every_star_is_predicted_by_members_that_have_not_seen_it(
+    run: Path, settings: Settings
+) -> None:
+    predictions = read_predictions(run / "predictions.h5")
+    bundle, info = bundles.load_bundle(run)
+    stars = made_up_stars()
+    assert info.members == tuple(
+        folds.Assignment(0, fold, seed) for fold in (0, 1) for seed in (0, 1)
+    )
+    np.testing.assert_array_equal(predictions.source_id, stars.source_id)
+    np.testing.assert_array_equal(predictions.fold, fold_of(stars.source_id, 2))
+    # Members 0 and 1 hold out fold 0. Average them by hand.
+    estimate = pipeline.predict_in_batches(bundle, stars.xp, stars.g_mag, CFG)
+    rows = predictions.fold == 0
+    np.testing.assert_allclose(
+        predictions.prediction[rows], estimate.mean[:2, rows].mean(axis=0), rtol=1e-5
+    )
+    variance = (estimate.sigma[:2, rows] ** 2).mean(axis=0) + estimate.mean[:2, rows].var(axis=0)
+    np.testing.assert_allclose(predictions.sigma[rows], np.sqrt(variance), rtol=1e-4)
+
+
+def test_held_out_stars_have_no_influence(run: Path, settings: Settings, tmp_path: Path) -> None:
+    """Spoil the stars of fold 0: the members that hold them out must not change."""
+    stars = made_up_stars()
+    out = fold_of(stars.source_id, 2) == 0
+    stars.xp[out] *= 3.0
+    stars.labels[out] = stars.labels[out][::-1]
+    write_training_store(tmp_path / "spoilt.h5", stars)
+    spoilt = replace(settings, data=str(tmp_path / "spoilt.h5"))
+    pipeline.train(tmp_path / "run", spoilt, ALWAYS)
+    before, after = (bundles.load_bundle(folder)[0] for folder in (run, tmp_path / "run"))
+    trained = [(bundle.params, bundle.decoder, bundle.scalers) for bundle in (before, after)]
+    for a, b in zip(*map(jax.tree.leaves, trained), strict=True):
+        np.testing.assert_array_equal(a[:2], b[:2])
+        assert not np.array_equal(a[2:], b[2:])
+
+
+@pytest.mark.parametrize("where", ["emulation", "pre-training", "training", "after training"])
+def test_interrupted_run_ends_like_the_whole_one(
+    where: str, run: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    def interrupt_epoch_4(epoch: int, *args: object) -> list[dict]:
+        if epoch == 4:
+            raise KeyboardInterrupt
+        return records(epoch, *args)
+
+    def interrupt_before_training(*args: object, **kwargs: object) -> None:
+        # With the pre-training's checkpoints on disk.
+        assert (folder / "checkpoints" / "pretraining" / "2").is_dir()
+        raise KeyboardInterrupt
+
+    records = fitting.records
+    target, name, replacement = {
+        "emulation": (pipeline, "emulated_spectra", interrupt),
+        "pre-training": (pipeline, "decoder_precision", interrupt_before_training),
+        "training": (fitting, "records", interrupt_epoch_4),
+        "after training": (bundles, "save_bundle", interrupt),
+    }[where]
+    with monkeypatch.context() as patch:
+        patch.setattr(target, name, replacement)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.cross_validate(folder, settings, ALWAYS)
+    assert not (folder / "bundle" / "bundle.json").exists()
+    if where == "training":
+        # A kill in the middle of a line.
+        with (folder / "log.jsonl").open("a") as log:
+            log.write('{"epoch": 4, "memb')
+    pipeline.cross_validate(folder, settings, ALWAYS)
+
+    whole, _ = bundles.load_bundle(run)
+    resumed, _ = bundles.load_bundle(folder)
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (folder / "log.jsonl").read_text() == (run / "log.jsonl").read_text()
+
+
+def test_evaluate_writes_all_that_it_names(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run)]) == 0
+    printed = capsys.readouterr().out
+    for name in (
+        "report.html", "predictions.h5", "metrics.json", "catalogue.fits", "catalogue.h5",
+        "bundle", "config.json", "log.jsonl",
+    ):  # fmt: skip
+        assert (run / name).exists()
+        assert str(run / name) in printed
+    assert {path.stem for path in (run / "figures").iterdir()} == {
+        "figure02_training_set", "figure05_one_to_one", "figure06_one_to_one_by_sigma",
+        "figure08_chi", "learning_curves",
+    }  # fmt: skip
+    table = json.loads((run / "metrics.json").read_text())
+    assert set(table) == {"all", "g_lt_14"}
+    predictions = read_predictions(run / "predictions.h5")
+    residual = predictions.prediction[:, 0].astype(float) - predictions.truth[:, 0]
+    row = table["all"]["teff"]
+    assert set(row) == {"n", "rms", "scatter_mad", "mae", "bias", "outlier_rate", "chi_sigma"}
+    np.testing.assert_allclose(row["rms"], np.sqrt((residual**2).mean()), rtol=1e-6)
+    assert "emulated" in (run / "report.html").read_text()
+
+
+def test_train_then_predict(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "settings.json"
+    config.write_text(json.dumps(json.loads(pipeline.config.to_json(CFG)) | {"cv": {"seeds": 1}}))
+    out = tmp_path / "run"
+    train = ["train", "--data", str(store), "--select", "usable", "--out", str(out)]
+    train += ["--devices", "1"]
+    assert main([*train, "--config", str(config)]) == 0
+    # Stars that APOGEE has not measured are what prediction is for.
+    unknown = made_up_stars(30, seed=1)
+    unknown.labels[:20] = np.nan
+    unknown.label_error[:20] = np.nan
+    write_training_store(tmp_path / "unknown.h5", unknown)
+    labels = tmp_path / "labels"
+    predict = ["predict", str(store), str(tmp_path / "unknown.h5"), "--batch-size", "64"]
+    assert main([*predict, "--bundle", str(out), "--out", str(labels)]) == 0
+    assert "830 rows read: 830 predicted" in capsys.readouterr().out
+    table = Table.read(labels / "unknown.h5.parquet", format="parquet")
+    np.testing.assert_array_equal(table["source_id"], unknown.source_id)
+    assert np.isfinite(table["teff_xp"]).all()
+    assert main(["catalogue", str(labels), "--out", str(tmp_path / "labels.h5")]) == 0
+    with h5py.File(tmp_path / "labels.h5") as file:
+        assert len(file["teff_xp"]) == len(np.unique(made_up_stars().source_id)) + 30
+
+
+def test_a_store_with_apogee_spectra_pre_trains_on_them(tmp_path: Path) -> None:
+    stars = made_up_stars()
+    path = tmp_path / "with_spectra.h5"
+    write_training_store(path, stars)
+    rng = np.random.default_rng(0)
+    flux = rng.uniform(0.5, 1.0, (len(stars), N_PIXELS)).astype(np.float32)
+    flux[::2] = np.nan  # stars without a spectrum
+    flux[:, 7] = np.nan  # a bad pixel
+    with h5py.File(path, "a") as file:
+        file["spectra"], file["spectra_error"] = flux, np.full_like(flux, 0.01)
+    settings = Settings(str(path), "usable", True, CFG)
+    # As after a selection: the run's stars are some of the store's, in another order.
+    chosen = np.random.default_rng(1).permutation(len(stars))[:700]
+    run_stars = stars.where(chosen)
+    splits = folds.all_splits(CFG, folds=True)
+    rows = folds.split_rows(run_stars, CFG, splits)
+    found = pipeline.decoder_spectra(tmp_path, settings, run_stars, rows)
+    assert found.what.startswith("real")
+    assert found.shape == (2, CFG.pretrain.n_spectra, N_PIXELS)
+    n_train = training_count(CFG.pretrain.n_spectra)
+    spectra = found.read([(0, n_train), (n_train, CFG.pretrain.n_spectra)])
+    for split in range(2):
+        for label, spectrum in zip(found.labels[split], spectra[split], strict=True):
+            star = np.flatnonzero((run_stars.labels == label).all(axis=1)).item()
+            assert star in rows[split].fit
+            expected = flux[chosen[star]]
+            np.testing.assert_array_equal(spectrum, np.where(np.isfinite(expected), expected, 1))
+    flux[:] = np.nan
+    with h5py.File(path, "a") as file:
+        file["spectra"][:] = flux
+    with pytest.raises(InputError, match="0 training stars of a fold have an APOGEE spectrum"):
+        pipeline.decoder_spectra(tmp_path, settings, run_stars, rows)
+
+
+def test_a_run_folder_of_another_config(run: Path, settings: Settings, tmp_path: Path) -> None:
+    other = replace(settings, config=replace(CFG, train=replace(CFG.train, epochs=7)))
+    with pytest.raises(InputError, match=r"config.train.epochs is 6 there and 7 here"):
+        pipeline.train(run, other, ALWAYS)
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="not empty and no run"):
+        pipeline.train(tmp_path, settings, ALWAYS)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match="no valid JSON"):
+        pipeline.train(tmp_path, settings, ALWAYS)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.nan, "column 5 of xp (1 such) has no finite value: leave it out"),
+        (0.0, "column 5 of the training set with zero percentile range"),
+    ],
+)
+def test_a_column_that_says_nothing_is_named(
+    value: float, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stars = made_up_stars()
+    stars.xp[:, 5] = value
+    write_training_store(tmp_path / "stars.h5", stars)
+    train = ["train", "--data", str(tmp_path / "stars.h5"), "--select", "usable"]
+    assert main([*train, "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_corrupt_checkpoint_is_one_clear_line(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bundles, "save_bundle", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.train(tmp_path / "run", settings, ALWAYS)
+    for path in (tmp_path / "run" / "checkpoints" / "training").rglob("*"):
+        if path.is_file() and path.stat().st_size > 1000:
+            path.write_bytes(b"\0" * 100)
+    with pytest.raises(InputError, match=r"checkpoint cannot be read .*delete that folder") as info:
+        pipeline.train(tmp_path / "run", settings, ALWAYS)
+    assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(("first", "then"), [(1, 4), (4, 1)])
+def test_a_run_goes_on_with_another_number_of_devices(
+    first: int, then: int, run: Path, settings: Settings, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def interrupt_epoch_4(epoch: int, *args: object) -> list[dict]:
+        if epoch == 4:
+            raise KeyboardInterrupt
+        return records(epoch, *args)
+
+    records = fitting.records
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "records", interrupt_epoch_4)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.train(tmp_path / "run", settings, replace(ALWAYS, devices=first))
+    pipeline.train(tmp_path / "run", settings, replace(ALWAYS, devices=then))
+    whole, resumed = (bundles.load_bundle(folder)[0] for folder in (run, tmp_path / "run"))
+    trained = [(bundle.params, bundle.decoder, bundle.scalers) for bundle in (whole, resumed)]
+    for a, b in zip(*map(jax.tree.leaves, trained), strict=True):
+        # Not one by one: Adam makes much of the rounding of a gradient that is near zero.
+        assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b)
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines[::4]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_of_a_training_that_diverges_the_last_good_state_is_kept(
+    run: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(states: TrainState, *args: object, after_epoch: Callable, **more: object) -> None:
+        def stop_in_epoch_3(states: TrainState, summary: EpochSummary) -> None:
+            after_epoch(states, summary)
+            if int(states.epoch.max()) == 2:
+                raise crossval.Diverged("epoch 3: kl (member 1) not finite", states, 3)
+
+        fit(states, *args, after_epoch=stop_in_epoch_3, **more)
+
+    fit = crossval.fit
+    folder, rarely = tmp_path / "run", replace(ALWAYS, checkpoint_seconds=1e6)
+    with monkeypatch.context() as patch:
+        patch.setattr(crossval, "fit", diverge)
+        with pytest.raises(InputError, match="epoch 3"):
+            pipeline.train(folder, settings, rarely)
+    assert [path.name for path in (folder / "checkpoints" / "training").iterdir()] == ["2"]
+    assert not (folder / "bundle").exists()
+    # The state is good: from there the run ends as ever.
+    pipeline.train(folder, settings, rarely)
+    whole, resumed = (bundles.load_bundle(path)[0] for path in (run, folder))
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_corrupt_bundle_is_one_clear_line(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no finished bundle there"):
+        bundles.load_bundle(tmp_path)
+    copy = tmp_path / "bundle"
+    shutil.copytree(run / "bundle", copy)
+    for path in (copy / "arrays").rglob("*"):
+        if path.is_file() and path.stat().st_size > 1000:
+            path.write_bytes(b"\0" * 100)
+    with pytest.raises(InputError, match="arrays cannot be read") as info:
+        bundles.load_bundle(copy)
+    assert "\n" not in str(info.value)
+    (copy / "bundle.json").write_text("{}")
+    with pytest.raises(InputError, match="no valid bundle description"):
+        bundles.load_bundle(copy)
+
+
+FIVE_LABELS = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from aspgap_jax import labels
+
+# The one row, added before anything else of the package is imported.
+labels.LABELS += (
+    labels.Label(
+        name="c_m", symbol="[C/M]", unit="dex", outlier=labels.Outlier(0.1),
+        catalogue="com_xp", description="Carbon abundance", sample="c_m", apogee="C_M",
+        limits=(-0.6, 0.6), max_error=0.05, decimals=3,
+    ),
+)
+from aspgap_jax.suite import evaluation
+from aspgap_jax.training import run as pipeline
+from aspgap_jax.config import from_json
+from aspgap_jax.config import Execution
+from aspgap_jax.survey.store import write_training_store
+from support.made_up import made_up_stars
+
+folder = Path(sys.argv[1])
+write_training_store(folder / "five.h5", made_up_stars())
+settings = pipeline.Settings(str(folder / "five.h5"), "usable", True, from_json(sys.argv[2]))
+predictions = pipeline.cross_validate(folder / "run", settings, Execution(devices=1))
+print(predictions.prediction.shape)
+print(evaluation.evaluate(folder / "run"))
+"""
+
+
+def test_another_label_is_one_row_and_no_other_change(tmp_path: Path) -> None:
+    cfg = replace(CFG, cv=CrossValidation(), train=replace(CFG.train, epochs=2))
+    done = subprocess.run(
+        [sys.executable, "-c", FIVE_LABELS, str(tmp_path), pipeline.config.to_json(cfg)],
+        env=os.environ | {"PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"({len(made_up_stars())}, 5)" in done.stdout
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert list(metrics["all"]) == ["teff", "logg", "m_h", "alpha_m", "c_m"]
+    with h5py.File(tmp_path / "run" / "catalogue.h5") as file:
+        assert {"com_xp", "e_com_xp"} <= set(file)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from aspgap_jax import model
+from aspgap_jax.config import Optim
+from aspgap_jax.training import step as train
+from aspgap_jax.training.loss import hyper_of
+from support.small_training import CFG, assert_close, one, prepare
+
+
+def test_padding_has_no_influence() -> None:
+    stars, members, states = prepare()
+    member, state = one(members, 0), one(states, 0)
+    cfg = replace(CFG, model=replace(CFG.model, dropout=0.0), train=replace(CFG.train, noise=0.0))
+    optimizer = train.make_optimizer(cfg.optim, 10)
+    batch = train.make_batch(stars, member.scalers, member.train[:24], jnp.ones(24))
+    padded = train.make_batch(
+        stars, member.scalers, member.train[:32], (jnp.arange(32) < 24).astype(jnp.float32)
+    )
+    padded = padded._replace(labels=jnp.where(padded.weight[:, None] > 0, padded.labels, 7.0))
+    step = jax.jit(lambda batch: train.train_step(state, batch, member, optimizer, cfg))
+    plain, one_step = step(batch)
+    with_padding, padded_step = step(padded)
+    np.testing.assert_allclose(one_step.total, padded_step.total, rtol=1e-5)
+    assert_close(plain.params, with_padding.params, rtol=1e-4, atol=1e-5)
+
+
+def test_penalties_reach_the_trainable_blocks_alone() -> None:
+    """With Lambda_1 alone in the objective, SGD moves each parameter by its sign."""
+    stars, members, states = prepare()
+    member, state = one(members, 0), one(states, 0)
+    optimizer = optax.sgd(1.0)
+    state = state._replace(opt_state=optimizer.init(state.params))
+    batch = train.make_batch(stars, member.scalers, member.train[:32], jnp.ones(32))
+    quiet = replace(CFG, model=replace(CFG.model, dropout=0.0), train=replace(CFG.train, noise=0.0))
+    n_stars = float(member.train_weight.sum())
+    step = jax.jit(lambda member: train.train_step(state, batch, member, optimizer, quiet)[0])
+    hyper = hyper_of(quiet)
+    with_l1, without = (
+        step(member._replace(hyper=hyper._replace(l1=jnp.float32(l1)))).params for l1 in (0.5, 0.0)
+    )
+    shift = jax.tree.map(lambda a, b: b - a, with_l1, without)
+    expected = jax.tree.map(lambda p: 0.5 / n_stars * jnp.sign(p), state.params)
+    assert_close(shift, expected, atol=2e-6)
+
+
+def test_the_hallucinator_learns_through_the_frozen_decoder() -> None:
+    stars, members, states = prepare()
+    member, state = one(members, 0), one(states, 0)
+    batch = train.make_batch(stars, member.scalers, member.train[:32], jnp.ones(32))
+
+    def branch(params: model.Params) -> jax.Array:
+        outputs = model.apply(CFG.model, params, member.decoder, batch.xp)
+        return jnp.square(outputs.apogee_mean - batch.labels).mean()
+
+    gradient = jax.grad(branch)(state.params)
+    assert max(jnp.abs(leaf).max() for leaf in jax.tree.leaves(gradient.hallucinator)) > 0
+    assert max(jnp.abs(leaf).max() for leaf in jax.tree.leaves(gradient.encoder)) > 0
+    assert max(jnp.abs(leaf).max() for leaf in jax.tree.leaves(gradient.xp_decoder)) == 0
+
+
+def test_optimiser_clips_before_it_updates_and_decays_as_pytorch() -> None:
+    params = {"w": jnp.array([2.0, -4.0])}
+    huge = {"w": jnp.array([3e3, -4e3])}
+    clipped = train.make_optimizer(Optim(learning_rate=1.0, clip_norm=5.0), 10)
+    state = clipped.init(params)
+    _, state = clipped.update(huge, state, params)
+    moment = next(s for s in jax.tree.leaves(state) if s.shape == (2,))
+    # First moment: 0.1 x the gradient, which has norm 5 and not 5,000.
+    np.testing.assert_allclose(moment, [0.3, -0.4], rtol=1e-5)
+    decayed = train.make_optimizer(Optim(learning_rate=1.0, weight_decay=0.5), 10)
+    _, state = decayed.update({"w": jnp.zeros(2)}, decayed.init(params), params)
+    moment = next(s for s in jax.tree.leaves(state) if s.shape == (2,))
+    np.testing.assert_allclose(moment, [0.1, -0.2], rtol=1e-5)
+
+
+def test_cosine_schedule_ends_at_zero() -> None:
+    optimizer = train.make_optimizer(Optim(learning_rate=0.1, schedule="cosine"), 4)
+    params = {"w": jnp.array([0.0])}
+    state = optimizer.init(params)
+    steps = []
+    for _ in range(5):
+        updates, state = optimizer.update({"w": jnp.array([1.0])}, state, params)
+        steps.append(float(-updates["w"][0]))
+    np.testing.assert_allclose(
+        steps, 0.05 * (1 + np.cos(np.pi * np.arange(5) / 4)), rtol=1e-3, atol=1e-6
+    )
