@@ -54,6 +54,25 @@ class Plane:
         if third is not None:
             self.sums += np.histogram2d(x, y, (self.x, self.y), weights=third)[0]
 
+    def coarser(self, fullest: int) -> Plane:
+        """The same plane in cells twice as wide, again and again, until one is that full.
+
+        Cells that suit millions of stars show a few thousand as dust.
+
+        Args:
+            fullest: stars that the fullest cell is to hold; the cells stay at least an
+                eighth of 200 along an axis.
+        """
+        plane = self
+        while plane.counts.max() < fullest and len(plane.x) > CELLS // 8 + 1:
+            wide = Plane((plane.x[0], plane.x[-1]), (plane.y[0], plane.y[-1]))
+            wide.x, wide.y, wide.outside = plane.x[::2], plane.y[::2], plane.outside
+            shape = (len(wide.x) - 1, 2, len(wide.y) - 1, 2)
+            wide.counts = plane.counts.reshape(shape).sum(axis=(1, 3))
+            wide.sums = plane.sums.reshape(shape).sum(axis=(1, 3))
+            plane = wide
+        return plane
+
     @property
     def mean(self) -> Float[np.ndarray, "x y"]:
         """Mean of the third quantity, NaN in empty cells."""

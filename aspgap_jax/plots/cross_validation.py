@@ -32,6 +32,7 @@ from aspgap_jax.plots.style import (
     normal,
     number,
 )
+from aspgap_jax.validation.metrics import MAD_TO_SIGMA
 
 __all__ = [
     "chi_distribution",
@@ -149,10 +150,10 @@ def one_to_one_by_sigma(
 
 
 def chi_distribution(chi: Float[np.ndarray, "star label"]) -> Figure:
-    """Figure 8: distribution of chi with N(0, 1) and the best-fitting normal.
+    """Figure 8: distribution of chi with N(0, 1) and a normal fitted to its core.
 
-    The best-fitting normal is that of maximum likelihood: it has the mean and the
-    standard deviation of all stars, those beyond the panel's range included.
+    The fitted normal has the median and the MAD scatter of all stars: a few outliers
+    do not widen it. Printed are its sigma and the standard deviation, outliers included.
 
     Args:
         chi: (truth - prediction) / sqrt(truth_error^2 + sigma^2), NaN where unknown.
@@ -163,22 +164,27 @@ def chi_distribution(chi: Float[np.ndarray, "star label"]) -> Figure:
     peaks = [0.4]
     for axes, values, label in zip(panels, chi.T, labels.LABELS, strict=True):
         (values,) = complete(values)
-        axes.plot(grid, normal(grid, 0.0, 1.0), "--", color=BLUE, lw=1.0, label="N(0, 1)")
         note = "no stars"
         if values.size:
-            mean, sigma = float(np.mean(values)), float(np.std(values))
+            centre = float(np.median(values))
+            core = MAD_TO_SIGMA * float(np.median(np.abs(values - centre)))
             density = np.histogram(values, edges)[0] / (values.size * np.diff(edges))
             axes.stairs(density, edges, fill=True, color=GREY, zorder=0)
-            note = f"mean {number(mean, 2)}\n$\\sigma$ {number(sigma, 2)}"
+            note = (
+                f"median {number(centre, 2)}\n$\\sigma_{{\\rm MAD}}$ {number(core, 2)}\n"
+                f"$\\sigma$ {number(float(np.std(values)), 2)}"
+            )
             peaks.append(float(density.max()))
-            if sigma > 0:
-                axes.plot(grid, normal(grid, mean, sigma), color=ORANGE, lw=1.2, label="best fit")
+            if core > 0:
+                axes.plot(grid, normal(grid, centre, core), color=ORANGE, lw=1.2, label="core")
+        # Above the fit, which it would hide beneath where the two agree.
+        axes.plot(grid, normal(grid, 0.0, 1.0), "--", color=BLUE, lw=1.0, label="N(0, 1)")
         annotate(axes, note)
         axes.set_xlim(-CHI_RANGE, CHI_RANGE)
         name_axes(axes, rf"$\chi$ of {label.symbol}", "")
     for axes in panels:
         # One scale, and room for the numbers above the peak.
-        axes.set_ylim(0.0, 1.3 * max(peaks))
+        axes.set_ylim(0.0, 1.45 * max(peaks))
     panels[0].set_ylabel("probability density", fontsize=FONT)
     panels[0].legend(loc="upper right", fontsize=SMALL, frameon=False, handlelength=1.6)
     return figure

@@ -26,9 +26,10 @@ from aspgap_jax.plots.style import (
 __all__ = ["gradient_agreement", "gradient_spectra"]
 
 GREEN = "#009E73"
-# From the bottom up; offsets keep the curves apart.
+# From the bottom up.
 CURVES = (("Kurucz", BLACK), ("synthesis", BLUE), ("visible", ORANGE), ("hallucinated", GREEN))
-OFFSET = 7.0
+OFFSET = 2.3
+"""Between two curves that reach from -1 to 1."""
 CELL = 5.5  # points, of the numbers in coloured squares
 NAMES = {"visible": "hallucinated, seen by the decoder"}
 WINDOWS = ((15_735.0, 15_785.0), (16_140.0, 16_230.0))
@@ -43,8 +44,8 @@ def gradient_spectra(
 ) -> Figure:
     """d(flux)/d(label) in a row a label and a column a window of wavelength.
 
-    Each curve is divided by its standard deviation over the chips: their shapes are
-    compared, not their sizes.
+    Each curve is divided by its largest size in the windows: their shapes are compared,
+    not their sizes, and none is cut off.
 
     Args:
         curves: gradients by name, ``Kurucz``, ``synthesis``, ``visible`` (the part of the
@@ -59,16 +60,17 @@ def gradient_spectra(
     grid = figure.subplots(
         len(labels.LABELS), len(windows), squeeze=False, sharex="col", width_ratios=widths
     )
+    columns = [(low <= WAVELENGTH) & (high >= WAVELENGTH) for low, high in windows]
+    anywhere = np.any(columns, axis=0)
     for row, (panels, label) in enumerate(zip(grid, labels.LABELS, strict=True)):
-        for axes, window in zip(panels, windows, strict=True):
-            inside = (window[0] <= WAVELENGTH) & (window[1] >= WAVELENGTH)
+        for axes, window, inside in zip(panels, windows, columns, strict=True):
             for place, (name, colour) in enumerate(shown):
                 gradient = curves[name][row]
-                scaled = gradient / np.nanstd(gradient)
+                largest = np.nanmax(np.abs(gradient[anywhere]))
                 axes.axhline(OFFSET * place, color="0.85", lw=0.5, zorder=0)
                 axes.plot(
                     WAVELENGTH[inside],
-                    OFFSET * place + scaled[inside].clip(-6.0, 6.0),
+                    OFFSET * place + gradient[inside] / (largest or 1.0),
                     color=colour,
                     lw=0.8,
                     label=NAMES.get(name, name),
@@ -76,7 +78,7 @@ def gradient_spectra(
             last = row == len(labels.LABELS) - 1
             name_axes(axes, "vacuum wavelength [\N{ANGSTROM SIGN}]" if last else "", "")
             axes.set_xlim(window)
-            axes.set_ylim(-5.5, OFFSET * (len(shown) - 1) + 6.5)
+            axes.set_ylim(-1.2, OFFSET * (len(shown) - 1) + 1.2)
             axes.set_yticks([])
             _mark(axes, marks, window, names=row == 0)
         panels[0].set_ylabel(rf"$\partial$ flux / $\partial$ {label.symbol}", fontsize=FONT)

@@ -83,6 +83,7 @@ def red_clump(
     grid: Float[np.ndarray, " point"],
     ours: Float[np.ndarray, " point"],
     theirs: Float[np.ndarray, " point"],
+    bands: Float[np.ndarray, "source=2 edge=2 point"],
     peaks: tuple[float, float],
 ) -> Figure:
     """Densities of log g around the red clump, and where they peak.
@@ -91,12 +92,14 @@ def red_clump(
         grid: log g, dex.
         ours: density of the predicted log g, per dex.
         theirs: density of APOGEE's.
+        bands: lower and upper edges of ours and theirs, of a bootstrap over stars.
         peaks: log g of the peaks of ours and theirs.
     """
     figure = new_figure(0.42)
     axes = figure.subplots(1, 1)
     pairs = ((ours, peaks[0], BLUE, "-", "XP"), (theirs, peaks[1], ORANGE, "--", "APOGEE"))
-    for density, place, colour, style, name in pairs:
+    for (density, place, colour, style, name), edges in zip(pairs, bands, strict=True):
+        axes.fill_between(grid, *edges, color=colour, alpha=0.2, lw=0)
         axes.plot(grid, density, style, color=colour, lw=1.2, label=f"{name}: peak at {place:.3f}")
         axes.axvline(place, color=colour, lw=0.7, ls=style)
     axes.invert_xaxis()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -30,13 +31,14 @@ from aspgap_jax.validation.agreement import PrecisionCurve, inverse_snr
 __all__ = ["precision_curves", "signal_to_noise", "uncertainty_map"]
 
 GREEN, PURPLE = "#009E73", "#CC79A7"
-# Colour and style: lines are told apart without colour too.
-CURVES = {
-    "formal": ("formal error", BLACK, "-"),
-    "rms": ("rms", GREEN, "-"),
-    "mae": ("MAE", BLUE, "--"),
-    "scatter": ("scatter", ORANGE, "-."),
-    "bias": ("bias", PURPLE, ":"),
+# Colour and style: told apart without colour too. Without a bias rms and scatter
+# coincide: one is a line, the other rings upon it.
+CURVES: dict[str, tuple[str, dict[str, Any]]] = {
+    "formal": ("formal error", {"color": BLACK, "ls": "-"}),
+    "rms": ("rms", {"color": GREEN, "ls": "-"}),
+    "mae": ("MAE", {"color": BLUE, "ls": "--"}),
+    "scatter": ("scatter", {"color": ORANGE, "ls": "", "marker": "o", "ms": 3.5, "mfc": "none"}),
+    "bias": ("bias", {"color": PURPLE, "ls": ":"}),
 }
 
 
@@ -67,7 +69,9 @@ def signal_to_noise(
     for panel, (title, kinds) in zip(axes, panels.items(), strict=True):
         for (name, values), (colour, style) in zip(kinds.items(), styles, strict=False):
             counts = np.histogram(values[np.isfinite(values)], edges)[0]
-            panel.stairs(counts, edges, color=colour, ls=style, lw=1.1, label=name)
+            middle = float(np.median(values[values > 0])) if counts.any() else np.nan
+            words = f"{name}: median {middle:.3g}"
+            panel.stairs(counts, edges, color=colour, ls=style, lw=1.1, label=words)
             if name in bounds:
                 panel.axvline(bounds[name], color=colour, lw=0.8, ls=":")
         panel.set_xscale("log")
@@ -75,8 +79,9 @@ def signal_to_noise(
         name_axes(panel, axis, "")
     axes[0].set_ylabel("stars per bin", fontsize=FONT)
     top = axes[0].get_ylim()[1]
-    axes[0].set_ylim(0, 1.25 * top)
-    axes[0].legend(fontsize=SMALL, frameon=False, loc="upper left", handlelength=1.8)
+    axes[0].set_ylim(0, 1.2 * top)
+    for panel in axes:
+        panel.legend(fontsize=SMALL, frameon=False, loc="upper left", handlelength=1.8)
     return figure
 
 
@@ -105,20 +110,10 @@ def _precision_panel(axes: Axes, curve: PrecisionCurve) -> None:
     if not len(curve.snr):
         annotate(axes, "no stars")
         return
-    for name, (words, colour, style) in CURVES.items():
-        # Without a bias rms and scatter coincide: the rms lies wide beneath.
-        width = 2.8 if name == "rms" else 1.1
-        axes.plot(
-            curve.snr,
-            getattr(curve, name),
-            style,
-            color=colour,
-            lw=width,
-            alpha=0.5 if name == "rms" else 1.0,
-            label=words,
-            marker=".",
-            ms=3,
-        )
+    for name, (words, look) in CURVES.items():
+        # A line of one point is invisible.
+        alone = {"marker": "."} if len(curve.snr) == 1 else {}
+        axes.plot(curve.snr, getattr(curve, name), lw=1.1, label=words, **(alone | look))
     axes.plot(curve.snr, inverse_snr(curve), "--", color="0.55", lw=0.8, label="1/(S/N)")
     axes.set_xlim(left=0.0)
 
@@ -152,7 +147,14 @@ def uncertainty_map(
             continue
         # A mean of one or two stars is no mean.
         cells = hexbin(axes, x, y, C=s, reduce_C_function=np.mean, mincnt=3)
-        cells.set_norm(Normalize(*np.percentile(s, [2, 98])))
+        means = np.asarray(cells.get_array())
+        if means.size:
+            # Colours and axes are those of the cells that are drawn.
+            cells.set_norm(Normalize(*np.percentile(means, [2, 98])))
+            low, high = cells.get_offsets().min(axis=0), cells.get_offsets().max(axis=0)
+            pad = 0.03 * (high - low)
+            axes.set_xlim(low[0] - pad[0], high[0] + pad[0])
+            axes.set_ylim(low[1] - pad[1], high[1] + pad[1])
         _density_contours(axes, x, y)
         colour_bar(
             figure,

@@ -26,6 +26,9 @@ from aspgap_jax.preprocessing.quality_cuts import MAX_TEFF
 
 __all__ = ["catalogue_labels", "rgb_selection"]
 
+FULLEST = 30
+"""Stars in the fullest cell, at least: of fewer stars the cells are wider."""
+
 
 def rgb_selection(plane: Plane) -> Figure:
     """Figure 10: Teff and M_G of the stars, and the cuts that leave the RGB.
@@ -33,6 +36,7 @@ def rgb_selection(plane: Plane) -> Figure:
     Args:
         plane: of :class:`aspgap_jax.catalogue.diagrams.ColourMagnitude`.
     """
+    plane = plane.coarser(FULLEST)
     figure = new_figure(0.62)
     axes = figure.subplots()
     cells = _density(axes, plane)
@@ -68,6 +72,7 @@ def catalogue_labels(kiel: Plane, abundance: Plane) -> Figure:
         kiel: of :class:`aspgap_jax.catalogue.diagrams.Kiel`.
         abundance: of :class:`aspgap_jax.catalogue.diagrams.Abundance`.
     """
+    kiel, abundance = kiel.coarser(FULLEST), abundance.coarser(FULLEST)
     figure = new_figure(0.46)
     left, right = figure.subplots(1, 2)
     mean = kiel.mean

@@ -22,6 +22,8 @@ SUFFIXES = (".png", ".pdf")
 DPI = 300
 FONT = 7.5  # points
 SMALL = 6.5
+TICK = 2.5  # points
+INSET = 6.0  # points, from the frame to a text inside: more than a tick
 # Okabe & Ito's colours, told apart with any colour vision.
 BLACK, GREY, BLUE, ORANGE = "#000000", "#c9c9c9", "#0072B2", "#D55E00"
 COLOURS = "viridis"
@@ -139,18 +141,21 @@ def normal(x: np.ndarray, mean: float, sigma: float) -> np.ndarray:
 def name_axes(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x, fontsize=FONT)
     axes.set_ylabel(y, fontsize=FONT)
-    axes.tick_params(labelsize=SMALL, direction="in", top=True, right=True, width=0.6)
+    axes.tick_params(labelsize=SMALL, direction="in", top=True, right=True, width=0.6, length=TICK)
     for spine in axes.spines.values():
         spine.set_linewidth(0.6)
 
 
 def annotate(axes: Axes, text: str, corner: str = "upper left") -> None:
     vertical, horizontal = corner.split()
-    note = axes.text(
-        {"left": 0.04, "right": 0.96}[horizontal],
-        {"lower": 0.04, "upper": 0.96}[vertical],
+    at = {"left": 0.0, "right": 1.0}[horizontal], {"lower": 0.0, "upper": 1.0}[vertical]
+    note = axes.annotate(
         text,
-        transform=axes.transAxes,
+        at,
+        # In points, so that panels of any size keep their ticks clear of the text.
+        (INSET * (1 - 2 * at[0]), INSET * (1 - 2 * at[1])),
+        xycoords="axes fraction",
+        textcoords="offset points",
         ha=horizontal,
         va={"lower": "bottom", "upper": "top"}[vertical],
         fontsize=SMALL,

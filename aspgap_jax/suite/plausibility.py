@@ -114,7 +114,12 @@ def plausibility(inputs: Inputs) -> Result:
         },
     }
     grid = np.arange(*CLUMP_LOGG, 0.01)
-    curves = [density(values, grid) for values in pair]
+
+    def densities(chosen: np.ndarray) -> np.ndarray:
+        return np.stack([density(values[chosen], grid) for values in pair])
+
+    curves = bootstrap(densities, pair.shape[1], draws=inputs.draws, seed=inputs.seed)
+    bands = np.stack([curves.low, curves.high], axis=1)
     both = (float(found.value[0]), float(found.value[1]))
     figures = (
         Drawn(
@@ -124,8 +129,9 @@ def plausibility(inputs: Inputs) -> Result:
         ),
         Drawn(
             "plausibility_red_clump",
-            red_clump(grid, curves[0], curves[1], both),
-            "The red clump: density of log g of stars with 4500 < Teff < 5100 K (APOGEE).",
+            red_clump(grid, curves.value[0], curves.value[1], bands, both),
+            "The red clump: density of log g of stars with 4500 < Teff < 5100 K (APOGEE); "
+            "shaded, 95% of a bootstrap over stars.",
         ),
     )
     return Result(numbers, figures, notes=("Errors are those of a bootstrap over stars.",))

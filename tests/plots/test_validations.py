@@ -144,11 +144,15 @@ def test_planes_share_their_axes_and_the_clump_its_peaks(tmp_path: Path) -> None
     assert drawn[0].get_ylim()[0] > drawn[0].get_ylim()[1]
     assert drawn[2].get_ylim() == drawn[3].get_ylim()
     grid = np.linspace(2, 3, 11)
-    (axes,) = panels(red_clump(grid, grid, 2 * grid, (2.5, 2.4)))
+    bands = np.stack([np.stack([0.9 * each, 1.2 * each]) for each in (grid, 2 * grid)])
+    (axes,) = panels(red_clump(grid, grid, 2 * grid, bands, (2.5, 2.4)))
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "XP: peak at 2.500",
         "APOGEE: peak at 2.400",
     ]
+    for band, (low, high) in zip(axes.collections, bands, strict=True):
+        vertices = band.get_paths()[0].vertices
+        assert (vertices[:, 1].min(), vertices[:, 1].max()) == (low.min(), high.max())
 
 
 def test_no_star_at_all_is_no_error(tmp_path: Path) -> None:
