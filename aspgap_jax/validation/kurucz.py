@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from aspgap_jax.apstar import N_CHIP_PIXELS, N_PIXELS, in_chips
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.npz import read_npz
 
 __all__ = ["Kurucz", "kurucz_spectra", "load_kurucz"]
 
@@ -48,12 +49,8 @@ def load_kurucz(path: Path) -> Kurucz:
     Raises:
         InputError: the file cannot be read, or holds something else.
     """
-    try:
-        with np.load(path) as file:
-            found = Kurucz(*(np.asarray(file[name], np.float64) for name in ARRAYS))
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).split("\n")[0]
-        raise InputError(f"{path}: no network of Kurucz spectra ({reason}): {CURE}") from error
+    arrays = read_npz(path, ARRAYS, kind="network of Kurucz spectra", cure=CURE)
+    found = Kurucz(*(arrays[name].astype(np.float64) for name in ARRAYS))
     if found.output_bias.shape != (N_CHIP_PIXELS,):
         raise InputError(
             f"{path}: a network of {found.output_bias.size} pixels, not {N_CHIP_PIXELS}: {CURE}"

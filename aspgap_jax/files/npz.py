@@ -1,0 +1,34 @@
+"""NumPy's ``.npz`` files, read whole or refused in one line; nothing in them is unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aspgap_jax.errors import InputError
+
+__all__ = ["read_npz"]
+
+
+def read_npz(path: Path, names: Sequence[str], *, kind: str, cure: str) -> dict[str, np.ndarray]:
+    """The named arrays of a file, in the order of their names.
+
+    Args:
+        path: the file.
+        names: of the arrays.
+        kind: what the file should be, for the message.
+        cure: what to do when it is not.
+
+    Raises:
+        InputError: the file cannot be read, or lacks an array.
+    """
+    try:
+        # NumPy leaves a file open that turns out to be no archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return {name: np.asarray(arrays[name]) for name in names}
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        reason = str(error).strip("'\"").split("\n")[0] or type(error).__name__
+        raise InputError(f"{path}: no {kind} ({reason}): {cure}") from error
