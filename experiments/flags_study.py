@@ -37,8 +37,9 @@ from aspgap_jax.prediction.bundle import load_bundle
 from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, label_stars
 from aspgap_jax.prediction.predict import Bundle
 from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.cuts import apply_cuts
 from aspgap_jax.preprocessing.folds import fold_of
-from aspgap_jax.preprocessing.selection import SPECTRA, apply_cuts
+from aspgap_jax.preprocessing.selection import SPECTRA
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.sample import load_sample
 from aspgap_jax.training import members as crossval

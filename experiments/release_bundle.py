@@ -34,6 +34,7 @@ from aspgap_jax.prediction.photometry import fit_weights
 from aspgap_jax.prediction.predict import Bundle, without_spectra
 from aspgap_jax.prediction.uncertainty import calibrate, fit_calibration
 from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.cuts import left_after
 from aspgap_jax.preprocessing.folds import fold_of
 from aspgap_jax.preprocessing.selection import GIANTS
 from aspgap_jax.preprocessing.stars import TrainingSet
@@ -69,9 +70,7 @@ def settings(options: Release) -> pipeline.Settings:
 
 def groups(stars: TrainingSet) -> Mapping[str, np.ndarray]:
     """The kinds of stars that the card reports on."""
-    giant = np.ones(len(stars), bool)
-    for _, predicate in GIANTS:
-        giant &= predicate(stars)
+    giant = left_after(GIANTS, stars.table())[-1]
     logg = stars.labels[:, labels.index("logg")]
     return {
         "all": np.ones(len(stars), bool),

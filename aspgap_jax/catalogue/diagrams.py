@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from aspgap_jax.preprocessing.quality_cuts import ALPHA_M, LOGG, M_H, TEFF, pseudo_luminosity
+from aspgap_jax.preprocessing.selection import ALPHA_M, LOGG, M_H, TEFF, pseudo_luminosity
 
 __all__ = ["Abundance", "ColourMagnitude", "Kiel", "Plane"]
 

@@ -32,7 +32,8 @@ from aspgap_jax.files.tables import (
     parquet_table,
     write_table,
 )
-from aspgap_jax.preprocessing.quality_cuts import CATALOGUE_SELECTIONS, QUALITY, RowCut
+from aspgap_jax.preprocessing.cuts import Condition, left_after, require_columns
+from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS, QUALITY
 from aspgap_jax.preprocessing.stars import Cut
 from aspgap_jax.survey.gaia_lookup import GaiaLookup, open_gaia
 from aspgap_jax.survey.healpix import MAX_ORDER, nested_pixels, source_id_pixels
@@ -107,7 +108,12 @@ def build_catalogue(
         tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as name,
     ):
         specs = _specs(files, lookup)
-        _check_needs(cuts, specs)
+        require_columns(
+            cuts,
+            [spec.name for spec in specs],
+            table="the table of the parts",
+            cure="pass Gaia's columns with --gaia TABLE (`aspgap fetch gaia_source` gets them)",
+        )
         runs = _Runs(Path(name), specs)
         counts, colour_magnitude = _select(files, lookup, cuts, specs, runs)
         pixels = partition(runs.counts, max_rows)
@@ -173,21 +179,10 @@ def _specs(files: Sequence[Path], lookup: GaiaLookup | None) -> tuple[ColumnSpec
     return (*table_2.values(), *(s for name, s in of_parts.items() if name not in table_2))
 
 
-def _check_needs(cuts: Sequence[RowCut], specs: Sequence[ColumnSpec]) -> None:
-    have = {spec.name for spec in specs}
-    for cut in cuts:
-        missing = [name for name in cut.needs if name not in have]
-        if missing:
-            raise InputError(
-                f"the cut '{cut.name}' needs the column {missing[0]}, which the parts do not have; "
-                f"pass Gaia's columns with --gaia TABLE (`aspgap fetch gaia_source` gets them)"
-            )
-
-
 def _select(
     files: Sequence[Path],
     lookup: GaiaLookup | None,
-    cuts: Sequence[RowCut],
+    cuts: Sequence[Condition],
     specs: Sequence[ColumnSpec],
     runs: _Runs,
 ) -> tuple[list[Cut], ColourMagnitude | None]:
@@ -197,20 +192,20 @@ def _select(
     plane = ColourMagnitude() if {"parallax", "phot_g_mean_mag"} <= known else None
     for file in tqdm(files, desc="select", unit="part", disable=None, leave=False):
         for block in _blocks(file, lookup, specs):
-            keep = np.ones(len(block[KEY]), bool)
-            left[0] += len(keep)
-            for number, cut in enumerate(cuts, start=1):
-                if plane is not None and number == len(QUALITY) + 1:
-                    plane.add_stars({name: values[keep] for name, values in block.items()})
-                keep &= cut.keep(block)
-                left[number] += int(keep.sum())
-            kept = {name: values[keep] for name, values in block.items()}
-            if plane is not None and len(cuts) <= len(QUALITY):
-                plane.add_stars(kept)
-            runs.append(kept)
+            # Row 0 has all stars, row n those that the first n cuts leave.
+            keep = np.vstack([np.ones((1, len(block[KEY])), bool), left_after(cuts, block)])
+            left += keep.sum(axis=1)
+            if plane is not None:
+                # Figure 10 draws the two cuts in its plane, so it has the stars before them.
+                plane.add_stars(_rows(block, keep[min(len(cuts), len(QUALITY))]))
+            runs.append(_rows(block, keep[-1]))
     runs.flush()
     names = ["rows of the parts", *(cut.name for cut in cuts)]
     return [Cut(name, int(n)) for name, n in zip(names, left, strict=True)], plane
+
+
+def _rows(block: Columns, keep: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: values[keep] for name, values in block.items()}
 
 
 def _blocks(

@@ -38,7 +38,7 @@ class Prepare:
     """Least S/N of the coefficients 11-55, in both bands (Fig. 1)."""
 
     def run(self) -> int:
-        from aspgap_jax.preprocessing.selection import format_cuts
+        from aspgap_jax.preprocessing.cuts import format_cuts
         from aspgap_jax.survey.prepare import prepare
 
         done = prepare(

@@ -87,7 +87,7 @@ class Catalogue:
         from aspgap_jax import plots
         from aspgap_jax.catalogue.merge import build_catalogue
         from aspgap_jax.catalogue.parts import read_manifest
-        from aspgap_jax.preprocessing.selection import format_cuts
+        from aspgap_jax.preprocessing.cuts import format_cuts
 
         for folder in self.parts:
             if folder.is_dir():

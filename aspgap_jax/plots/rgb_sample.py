@@ -22,7 +22,7 @@ from aspgap_jax.plots.style import (
     name_axes,
     new_figure,
 )
-from aspgap_jax.preprocessing.quality_cuts import MAX_TEFF
+from aspgap_jax.preprocessing.selection import MAX_TEFF
 
 __all__ = ["catalogue_labels", "rgb_selection"]
 

@@ -1,49 +1,55 @@
-"""The cuts, each a named pure predicate on a :class:`TrainingSet`.
+"""Which stars: every cut of the paper, side by side (:mod:`aspgap_jax.preprocessing.cuts`).
 
-A cut is a name and a function from stars to a mask. A preset is a sequence of
-cuts; :func:`apply_cuts` applies them in order and counts what is left.
+- ASPCAP's flags (section 2.2): :data:`UNFLAGGED`;
+- Table 1 and our relaxations of it: :data:`SELECTIONS`;
+- S/N of the XP coefficients (Fig. 1): :func:`snr_conditions`;
+- quality of predicted labels (section 4.2) and the giants of eq. 6:
+  :data:`CATALOGUE_SELECTIONS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from aspgap_jax import labels
-from aspgap_jax.errors import InputError
-from aspgap_jax.preprocessing.stars import Cut, TrainingSet
+from aspgap_jax.labels import LABELS, Label
+from aspgap_jax.preprocessing.apogee_flags import ASPCAPFLAG, REJECTED, bits_of
+from aspgap_jax.preprocessing.cuts import Condition
+from aspgap_jax.preprocessing.snr import MIN_SNR_HIGH, MIN_SNR_LOW
+from aspgap_jax.typing import Columns
 
-__all__ = ["SELECTIONS", "Predicate", "apply_cuts", "format_cuts", "on_main_sequence_or_rgb"]
+__all__ = [
+    "CATALOGUE_SELECTIONS",
+    "GIANTS",
+    "LUMINOUS",
+    "MAX_TEFF",
+    "QUALITY",
+    "SELECTIONS",
+    "SPECTRA",
+    "UNFLAGGED",
+    "apogee_snr_above",
+    "is_luminous",
+    "on_main_sequence_or_rgb",
+    "pseudo_luminosity",
+    "snr_conditions",
+]
 
-Predicate = Callable[[TrainingSet], np.ndarray]
-
-
-def _label(stars: TrainingSet, name: str) -> np.ndarray:
-    return stars.labels[:, labels.index(name)]
-
-
-def _error(stars: TrainingSet, name: str) -> np.ndarray:
-    return stars.label_error[:, labels.index(name)]
-
-
-def finite_spectrum(stars: TrainingSet) -> np.ndarray:
-    """Every flux finite, every error finite and positive."""
-    return (
-        np.isfinite(stars.xp).all(axis=1)
-        & np.isfinite(stars.xp_error).all(axis=1)
-        & (stars.xp_error > 0).all(axis=1)
-        & np.isfinite(stars.g_mag)
-    )
-
-
-def has_labels(stars: TrainingSet) -> np.ndarray:
-    """Every label and its error finite."""
-    return np.isfinite(stars.labels).all(axis=1) & np.isfinite(stars.label_error).all(axis=1)
+MIN_COLOUR = 0.8  # mag
+MIN_RATIO = 10.0  # of Teff and of log g to their errors
+MAX_ERROR_M_H = 1.0  # dex
+MAX_ERROR_ALPHA_M = 0.5  # dex
+MAX_TEFF = 5300.0  # K
 
 
-def on_main_sequence_or_rgb(teff: np.ndarray, logg: np.ndarray) -> np.ndarray:
+# Formulas.
+
+
+def on_main_sequence_or_rgb(
+    teff: Float[np.ndarray, " star"], logg: Float[np.ndarray, " star"]
+) -> Bool[np.ndarray, " star"]:
     """Condition 5 of Table 1: a main-sequence or red-giant star.
 
     The table's second RGB inequality reads "<" where ">" is meant, and its log
@@ -52,98 +58,256 @@ def on_main_sequence_or_rgb(teff: np.ndarray, logg: np.ndarray) -> np.ndarray:
     Args:
         teff: K.
         logg: dex.
+
+    Returns:
+        Mask; false where a label is NaN or Teff is not positive.
+
+    Examples:
+        The Sun, and a star between the two sequences.
+
+        >>> on_main_sequence_or_rgb(np.array([5777.0, 4500.0]), np.array([4.4, 3.1])).tolist()
+        [True, False]
     """
-    main_sequence = (logg > 4.2 - 1.5 * np.log10(teff / 5777.0)) & (logg < 4.8)
+    # A network may predict any Teff, negative ones too.
+    ratio = teff / 5777.0
+    log_teff = np.log10(ratio, out=np.full_like(ratio, np.nan), where=ratio > 0)
+    main_sequence = (logg > 4.2 - 1.5 * log_teff) & (logg < 4.8)
     slope = 5.0 / 3000.0 * (teff - 3000.0)
     return main_sequence | ((logg < slope + 0.5) & (logg > slope - 1.9))
 
 
-def apogee_snr_above(bound: float) -> tuple[str, Predicate]:
-    """Condition 10 of Table 1, with its bound as an argument."""
-    return f"APOGEE S/N > {bound:g}", lambda stars: stars.columns["snr"] > bound
+def pseudo_luminosity(
+    parallax: Float[np.ndarray, " star"], g_mag: Float[np.ndarray, " star"]
+) -> Float[np.ndarray, " star"]:
+    """Left side of eq. 6, parallax 10^(G/5) = 10^(M_G/5 + 2): defined for any parallax.
+
+    Args:
+        parallax: mas.
+        g_mag: Gaia G, mag.
+
+    Returns:
+        float64, mas; not positive where the parallax is not.
+
+    Examples:
+        A star of M_G = 0 at 1 kpc has G = 10.
+
+        >>> float(pseudo_luminosity(np.array([1.0]), np.array([10.0]))[0])
+        100.0
+    """
+    return parallax * 10.0 ** (g_mag.astype(np.float64) / 5.0)
 
 
-def _within_limits(label: labels.Label) -> tuple[str, Predicate]:
+def is_luminous(
+    teff: Float[np.ndarray, " star"],
+    parallax: Float[np.ndarray, " star"],
+    g_mag: Float[np.ndarray, " star"],
+) -> Bool[np.ndarray, " star"]:
+    """Eq. 6, L_pseudo < 10^((19 - 0.003 Teff)/5 + 2): brighter than M_G = 19 - 0.003 Teff.
+
+    The equation prints the exponent + 10, and the sentence below it M_G > ...; by
+    the paper's own identity L_pseudo = 10^(M_G/5 + 2) neither can be meant.
+
+    Args:
+        teff: K.
+        parallax: mas.
+        g_mag: Gaia G, mag.
+
+    Returns:
+        Mask; true for a giant whose parallax came out negative.
+
+    Examples:
+        At 4800 K the bound is M_G = 4.6; at 1 kpc, G = 14.6.
+
+        >>> is_luminous(np.full(2, 4800.0), np.ones(2), np.array([14.5, 14.7])).tolist()
+        [True, False]
+    """
+    bound = 10.0 ** ((19.0 - 0.003 * teff.astype(np.float64)) / 5.0 + 2.0)
+    return pseudo_luminosity(parallax, g_mag) < bound
+
+
+# Conditions that more than one selection has, for the names a table gives its columns.
+
+
+def _above(name: str, column: str, bound: float) -> Condition:
+    return Condition(f"{name} > {bound:g}", (column,), lambda c: c[column] > bound)
+
+
+def _below(name: str, column: str, bound: float, unit: str = "") -> Condition:
+    return Condition(f"{name} < {bound:g}{unit}", (column,), lambda c: c[column] < bound)
+
+
+def _within(label: Label, column: str) -> Condition:
     low, high = label.limits
-    name = f"{low:g} <= {label.name} <= {high:g} {label.unit}"
-    return (
-        name,
-        lambda stars: (_label(stars, label.name) >= low) & (_label(stars, label.name) <= high),
+    return Condition(
+        f"{low:g} <= {label.name} <= {high:g} {label.unit}",
+        (column,),
+        lambda c: (c[column] >= low) & (c[column] <= high),
     )
 
 
-def _error_at_most(label: labels.Label) -> tuple[str, Predicate]:
-    name = f"error of {label.name} <= {label.max_error:g} {label.unit}"
-    return name, lambda stars: _error(stars, label.name) <= label.max_error
-
-
-SPECTRA: tuple[tuple[str, Predicate], ...] = (
-    ("finite spectrum, errors > 0, G known", finite_spectrum),
-)
-
-USABLE: tuple[tuple[str, Predicate], ...] = (("all labels measured", has_labels), *SPECTRA)
-
-GIANTS: tuple[tuple[str, Predicate], ...] = (
-    *USABLE,
-    ("Teff < 5500 K", lambda stars: _label(stars, "teff") < 5500.0),
-    ("log g < 3.8", lambda stars: _label(stars, "logg") < 3.8),
-    apogee_snr_above(50.0),
-    ("[M/H] > -2.5", lambda stars: _label(stars, "m_h") > -2.5),
-    ("error of [alpha/M] < 0.03", lambda stars: _error(stars, "alpha_m") < 0.03),
-    ("error of [M/H] < 0.03", lambda stars: _error(stars, "m_h") < 0.03),
-)
-
-BROAD: tuple[tuple[str, Predicate], ...] = (
-    *USABLE,
-    *(_within_limits(label) for label in labels.LABELS[:3]),
-    apogee_snr_above(50.0),
-    ("error of [alpha/M] < 0.05", lambda stars: _error(stars, "alpha_m") < 0.05),
-    ("error of [M/H] < 0.05", lambda stars: _error(stars, "m_h") < 0.05),
-)
-
-TABLE_1: tuple[tuple[str, Predicate], ...] = (
-    *USABLE,
-    *(_within_limits(label) for label in labels.LABELS),
-    (
+def _on_sequence(teff: str, logg: str) -> Condition:
+    return Condition(
         "on the main sequence or the RGB (Table 1, condition 5)",
-        lambda stars: on_main_sequence_or_rgb(_label(stars, "teff"), _label(stars, "logg")),
+        (teff, logg),
+        lambda c: on_main_sequence_or_rgb(c[teff], c[logg]),
+    )
+
+
+def _all_finite(name: str, *columns: str) -> Condition:
+    return Condition(
+        name, columns, lambda c: np.all([np.isfinite(c[column]) for column in columns], axis=0)
+    )
+
+
+# Training: section 2.2, on the columns of a training set.
+
+
+def _unflagged(names: tuple[str, ...]) -> Condition:
+    mask = bits_of(names, ASPCAPFLAG)
+    return Condition(
+        f"no ASPCAP flag {' or '.join(names)}",
+        ("aspcapflag",),
+        lambda c: (c["aspcapflag"] & mask) == 0,
+    )
+
+
+UNFLAGGED: tuple[Condition, ...] = tuple(_unflagged(names) for names in REJECTED.values())
+"""The ASPCAP flags of section 2.2."""
+
+
+def snr_conditions(
+    min_low: float = MIN_SNR_LOW, min_high: float = MIN_SNR_HIGH
+) -> tuple[Condition, ...]:
+    """The cuts of Figure 1, on the columns of :func:`aspgap_jax.preprocessing.snr.band_snrs`.
+
+    Args:
+        min_low: stars need a larger S/N of the coefficients 1-10, in BP and in RP.
+        min_high: the same for the coefficients 11-55.
+
+    Returns:
+        Four conditions: both bands for the low, then for the high coefficients.
+    """
+    return tuple(
+        _above(f"S/N of {band.upper()} coefficients {numbers}", f"snr_{band}_{part}", bound)
+        for part, numbers, bound in (("low", "1-10", min_low), ("high", "11-55", min_high))
+        for band in ("bp", "rp")
+    )
+
+
+def apogee_snr_above(bound: float) -> Condition:
+    """Condition 10 of Table 1, with its bound as an argument."""
+    return _above("APOGEE S/N", "snr", bound)
+
+
+def _finite_spectrum(columns: Columns) -> Bool[np.ndarray, " star"]:
+    xp, error = columns["xp"], columns["xp_error"]
+    return (
+        np.isfinite(xp).all(axis=1)
+        & np.isfinite(error).all(axis=1)
+        & (error > 0).all(axis=1)
+        & np.isfinite(columns["g_mag"])
+    )
+
+
+def _error_at_most(label: Label) -> Condition:
+    error = f"e_{label.name}"
+    return Condition(
+        f"error of {label.name} <= {label.max_error:g} {label.unit}",
+        (error,),
+        lambda c: c[error] <= label.max_error,
+    )
+
+
+SPECTRA: tuple[Condition, ...] = (
+    Condition(
+        "finite spectrum, errors > 0, G known", ("xp", "xp_error", "g_mag"), _finite_spectrum
     ),
-    *(_error_at_most(label) for label in labels.LABELS),
+)
+
+USABLE: tuple[Condition, ...] = (
+    _all_finite("all labels measured", *(e + name for e in ("", "e_") for name in labels.names())),
+    *SPECTRA,
+)
+
+GIANTS: tuple[Condition, ...] = (
+    *USABLE,
+    _below("Teff", "teff", 5500.0, " K"),
+    _below("log g", "logg", 3.8),
+    apogee_snr_above(50.0),
+    _above("[M/H]", "m_h", -2.5),
+    _below("error of [alpha/M]", "e_alpha_m", 0.03),
+    _below("error of [M/H]", "e_m_h", 0.03),
+)
+
+BROAD: tuple[Condition, ...] = (
+    *USABLE,
+    *(_within(label, label.name) for label in LABELS[:3]),
+    apogee_snr_above(50.0),
+    _below("error of [alpha/M]", "e_alpha_m", 0.05),
+    _below("error of [M/H]", "e_m_h", 0.05),
+)
+
+TABLE_1: tuple[Condition, ...] = (
+    *USABLE,
+    *(_within(label, label.name) for label in LABELS),
+    _on_sequence("teff", "logg"),
+    *(_error_at_most(label) for label in LABELS),
     apogee_snr_above(200.0),
 )
 
-SELECTIONS: Mapping[str, Sequence[tuple[str, Predicate]]] = {
+SELECTIONS: Mapping[str, tuple[Condition, ...]] = {
     "giants": GIANTS,
     "broad": BROAD,
     "table_1": TABLE_1,
     "usable": USABLE,
 }
-"""``giants``: the benchmark selection; ``broad``: dwarfs and subgiants too (the
-released bundle's); ``table_1``: the paper's; ``usable``: no cut
+"""Of training stars. ``giants``: the benchmark selection; ``broad``: dwarfs and
+subgiants too (the released bundle's); ``table_1``: the paper's; ``usable``: no cut
 but what a training needs."""
 
 
-def apply_cuts(stars: TrainingSet, cuts: Sequence[tuple[str, Predicate]]) -> TrainingSet:
-    """Apply ``cuts`` in order; the counts are appended to ``stars.cuts``.
+# Catalogue: section 4.2, on the columns of the catalogue.
 
-    Raises:
-        InputError: no star is left; the cut that removed the last is named.
-    """
-    keep = np.ones(len(stars), bool)
-    counts = []
-    for name, predicate in cuts:
-        keep &= predicate(stars)
-        counts.append(Cut(name, int(keep.sum())))
-        if not keep.any():
-            raise InputError(f"no star is left after the cut '{name}'")
-    return replace(stars.where(keep), cuts=(*stars.cuts, *counts))
+TEFF, LOGG, M_H, ALPHA_M = (label.catalogue for label in LABELS)
 
 
-def format_cuts(cuts: Sequence[Cut]) -> str:
-    """The cuts as a table: what was asked, stars left, stars removed."""
-    width = max((len(cut.name) for cut in cuts), default=0)
-    lines = [f"{'cut':<{width}}  {'left':>9}  {'removed':>9}"]
-    for i, cut in enumerate(cuts):
-        removed = f"{cuts[i - 1].left - cut.left:,}" if i else ""
-        lines.append(f"{cut.name:<{width}}  {cut.left:>9,}  {removed:>9}")
-    return "\n".join(lines)
+def _ratio(name: str, column: str) -> Condition:
+    error = f"e_{column}"
+    return Condition(
+        f"{name} over its error > {MIN_RATIO:g}",
+        (column, error),
+        lambda c: c[column] > MIN_RATIO * c[error],
+    )
+
+
+PREDICTED = _all_finite("all labels predicted", *(label.catalogue for label in LABELS))
+
+QUALITY: tuple[Condition, ...] = (
+    PREDICTED,
+    Condition(
+        f"G_BP - G_RP > {MIN_COLOUR:g} mag (no hot star)",
+        ("bp_rp",),
+        lambda c: c["bp_rp"] > MIN_COLOUR,
+    ),
+    *(_within(label, label.catalogue) for label in LABELS),
+    _on_sequence(TEFF, LOGG),
+    _ratio("Teff", TEFF),
+    _ratio("log g", LOGG),
+    _below("error of [alpha/M]", f"e_{ALPHA_M}", MAX_ERROR_ALPHA_M, " dex"),
+    _below("error of [M/H]", f"e_{M_H}", MAX_ERROR_M_H, " dex"),
+)
+
+LUMINOUS = Condition(
+    "L_pseudo < 10^((19 - 0.003 Teff)/5 + 2) (eq. 6)",
+    (TEFF, "parallax", "phot_g_mean_mag"),
+    lambda c: is_luminous(c[TEFF], c["parallax"], c["phot_g_mean_mag"]),
+)
+
+CATALOGUE_SELECTIONS: Mapping[str, tuple[Condition, ...]] = {
+    "all": (),
+    "predicted": (PREDICTED,),
+    "quality": QUALITY,
+    "rgb": (*QUALITY, _below("Teff", TEFF, MAX_TEFF, " K"), LUMINOUS),
+}
+"""``all``: every row; ``predicted``: those with labels; ``quality``: the paper's 28
+million (section 4.2 before the cuts in the diagram); ``rgb``: its 23 million."""

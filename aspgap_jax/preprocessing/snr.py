@@ -2,7 +2,8 @@
 
 "The S/N is defined as the L2 norm of the given coefficients divided by the L2
 norm of the corresponding errors." Figure 1 cuts at 100 for the coefficients
-1-10 and at 1 for the coefficients 11-55, in BP and in RP.
+1-10 and at 1 for the coefficients 11-55, in BP and in RP
+(:func:`aspgap_jax.preprocessing.selection.snr_conditions`).
 """
 
 from __future__ import annotations
@@ -12,10 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from aspgap_jax.preprocessing.selection import Predicate
-from aspgap_jax.preprocessing.stars import TrainingSet
-
-__all__ = ["MIN_SNR_HIGH", "MIN_SNR_LOW", "RANGES", "band_snrs", "snr", "snr_cuts"]
+__all__ = ["MIN_SNR_HIGH", "MIN_SNR_LOW", "RANGES", "band_snrs", "snr"]
 
 MIN_SNR_LOW = 100.0
 MIN_SNR_HIGH = 1.0
@@ -64,26 +62,3 @@ def band_snrs(
         for band, columns in (("bp", slice(0, n_bp)), ("rp", slice(n_bp, None)))
         for suffix, part in RANGES.items()
     }
-
-
-def snr_cuts(
-    min_low: float = MIN_SNR_LOW, min_high: float = MIN_SNR_HIGH
-) -> tuple[tuple[str, Predicate], ...]:
-    """The cuts of Figure 1, on the columns that :func:`band_snrs` makes.
-
-    Args:
-        min_low: stars need a larger S/N of the coefficients 1-10, in BP and in RP.
-        min_high: the same for the coefficients 11-55.
-    """
-    return tuple(
-        _above(f"snr_{band}_{part}", f"S/N of {band.upper()} coefficients {numbers}", bound)
-        for part, numbers, bound in (("low", "1-10", min_low), ("high", "11-55", min_high))
-        for band in ("bp", "rp")
-    )
-
-
-def _above(column: str, what: str, bound: float) -> tuple[str, Predicate]:
-    def predicate(stars: TrainingSet) -> np.ndarray:
-        return np.asarray(stars.columns[column] > bound)
-
-    return f"{what} > {bound:g}", predicate

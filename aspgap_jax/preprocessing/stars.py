@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from aspgap_jax import labels
 from aspgap_jax.preprocessing.scaling import magnitude_factor
-from aspgap_jax.typing import XP, Labels
+from aspgap_jax.typing import XP, Columns, Labels
 
 __all__ = ["Cut", "Stars", "TrainingSet", "to_device"]
 
@@ -55,6 +56,19 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self.source_id)
+
+    def table(self) -> Columns:
+        """Every column by its name: labels by their key, ``teff``, their errors ``e_teff``."""
+        names = labels.names()
+        return {
+            **self.columns,
+            "source_id": self.source_id,
+            "xp": self.xp,
+            "xp_error": self.xp_error,
+            "g_mag": self.g_mag,
+            **dict(zip(names, self.labels.T, strict=True)),
+            **{f"e_{n}": row for n, row in zip(names, self.label_error.T, strict=True)},
+        }
 
     def where(self, keep: np.ndarray) -> TrainingSet:
         """The stars selected by a mask or by row numbers."""

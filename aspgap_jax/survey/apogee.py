@@ -1,4 +1,4 @@
-"""APOGEE's allStar table, and the cuts of section 2.2 on it.
+"""APOGEE's allStar table, which gives the labels to learn.
 
 Data model: SDSS DR17, ``allStar-dr17-synspec_rev1.fits``; its table of stars is
 the first extension that has the columns named here.
@@ -16,13 +16,12 @@ from jaxtyping import Float32, Int64
 
 from aspgap_jax import labels
 from aspgap_jax.errors import InputError
-from aspgap_jax.preprocessing.selection import Predicate
+from aspgap_jax.preprocessing.apogee_flags import bits_of_text
 from aspgap_jax.preprocessing.stars import Cut
 from aspgap_jax.survey import gaia
-from aspgap_jax.survey.apogee_flags import ASPCAPFLAG, REJECTED, bits_of, bits_of_text
 from aspgap_jax.survey.fits_files import open_fits
 
-__all__ = ["FLAG_CUTS", "AllStar", "read_allstar"]
+__all__ = ["AllStar", "read_allstar"]
 
 APOGEE_ID = "APOGEE_ID"
 # EDR3 and DR3 share their source ids. DR16's GAIA_SOURCE_ID is of Gaia DR2, whose
@@ -53,7 +52,7 @@ class AllStar:
         labels: ``[star, label]`` in the units of the label table; NaN if not measured.
         label_error: their 1-sigma errors.
         snr: S/N of the combined APOGEE spectrum, a pixel.
-        aspcapflag: bits of :data:`aspgap_jax.survey.apogee_flags.ASPCAPFLAG`.
+        aspcapflag: bits of :data:`aspgap_jax.preprocessing.apogee_flags.ASPCAPFLAG`.
         telescope: where the star was observed, text; empty where unknown.
         field: name of the field, text; empty where unknown.
         gaia: Gaia's own columns, as far as allStar repeats them.
@@ -82,19 +81,6 @@ class AllStar:
             **{name: getattr(self, name)[keep] for name in (*per_star, "telescope", "field")},
             gaia={name: values[keep] for name, values in self.gaia.items()},
         )
-
-
-def _unflagged(flags: tuple[str, ...]) -> tuple[str, Predicate]:
-    mask = bits_of(flags, ASPCAPFLAG)
-    name = f"no ASPCAP flag {' or '.join(flags)}"
-    return name, lambda stars: np.asarray((stars.columns["aspcapflag"] & mask) == 0)
-
-
-FLAG_CUTS: tuple[tuple[str, Predicate], ...] = tuple(
-    _unflagged(flags) for flags in REJECTED.values()
-)
-"""The ASPCAP cuts of section 2.2, for a :class:`aspgap_jax.preprocessing.stars.TrainingSet`
-with the column ``aspcapflag``."""
 
 
 def read_allstar(path: Path) -> AllStar:

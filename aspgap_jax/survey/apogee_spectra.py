@@ -26,7 +26,7 @@ from aspgap_jax.apstar import (
     running_continuum,
 )
 from aspgap_jax.errors import InputError
-from aspgap_jax.survey.apogee_flags import BAD_PIXEL, PIXMASK, bits_of
+from aspgap_jax.preprocessing.apogee_flags import BAD_PIXEL, PIXMASK, bits_of
 from aspgap_jax.survey.fits_files import open_fits
 
 __all__ = [

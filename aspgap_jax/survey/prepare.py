@@ -15,11 +15,12 @@ from tqdm import tqdm
 
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.errors import InputError
-from aspgap_jax.preprocessing.selection import SELECTIONS, Predicate, apply_cuts
-from aspgap_jax.preprocessing.snr import MIN_SNR_HIGH, MIN_SNR_LOW, band_snrs, snr_cuts
+from aspgap_jax.preprocessing.cuts import apply_cuts
+from aspgap_jax.preprocessing.selection import SELECTIONS, UNFLAGGED, snr_conditions
+from aspgap_jax.preprocessing.snr import MIN_SNR_HIGH, MIN_SNR_LOW, band_snrs
 from aspgap_jax.preprocessing.stars import Cut, TrainingSet
 from aspgap_jax.survey import gaia
-from aspgap_jax.survey.apogee import FLAG_CUTS, AllStar, read_allstar
+from aspgap_jax.survey.apogee import AllStar, read_allstar
 from aspgap_jax.survey.apogee_spectra import StarSpectra
 from aspgap_jax.survey.store import write_training_store
 from aspgap_jax.survey.xp import BadRow, XPChunk, read_xp
@@ -37,7 +38,7 @@ class Prepared:
         path: the training store.
         stars: how many stars it has.
         cuts: every selection with the stars left after it; the text is
-            :func:`aspgap_jax.preprocessing.selection.format_cuts` of it.
+            :func:`aspgap_jax.preprocessing.cuts.format_cuts` of it.
         bad_rows: XP rows that were left out, each as text with file and row.
         repeated: XP rows that were left out because their star was there already.
         spectra: record of the APOGEE spectra, ``None`` if there are none.
@@ -171,9 +172,9 @@ def prepare(
         "select": select,
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
-    wanted: list[tuple[str, Predicate]] = [*FLAG_CUTS, *SELECTIONS[select]]
+    wanted = [*UNFLAGGED, *SELECTIONS[select]]
     if xp.snr:
-        wanted += snr_cuts(min_snr_low, min_snr_high)
+        wanted += snr_conditions(min_snr_low, min_snr_high)
         provenance |= {"min_snr_low": min_snr_low, "min_snr_high": min_snr_high}
     stars = _joined(apogee, xp, columns, both)
     stars = apply_cuts(replace(stars, cuts=cuts, provenance=provenance), wanted)

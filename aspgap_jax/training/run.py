@@ -44,8 +44,9 @@ from aspgap_jax.prediction import bundle as bundles
 from aspgap_jax.prediction.bundle import BundleInfo
 from aspgap_jax.prediction.predict import Bundle, Estimate, combine, predict_in_batches
 from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.cuts import apply_cuts, format_cuts
 from aspgap_jax.preprocessing.folds import FoldRows, fold_of
-from aspgap_jax.preprocessing.selection import SELECTIONS, apply_cuts, format_cuts
+from aspgap_jax.preprocessing.selection import SELECTIONS
 from aspgap_jax.preprocessing.stars import TrainingSet, to_device
 from aspgap_jax.runtime import parallel, processes
 from aspgap_jax.runtime.interruption import Interruption, Preempted, interruptible
@@ -97,8 +98,8 @@ def load_stars(data: str, select: str) -> TrainingSet:
         select: a key of :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
 
     Raises:
-        InputError: it cannot be read, a column has no finite value, or no star is
-            left after a cut.
+        InputError: it cannot be read, a column has no finite value, a cut needs a
+            column that it lacks, or no star is left after a cut.
     """
     stars = load_sample() if data == "sample" else read_training_store(Path(data))
     for what, values in (("xp", stars.xp), ("xp_error", stars.xp_error)):
@@ -108,7 +109,7 @@ def load_stars(data: str, select: str) -> TrainingSet:
                 f"{data}: column {empty[0]} of {what} ({empty.size} such) has no finite value: "
                 "leave it out of the store, or repair its source"
             )
-    return apply_cuts(stars, SELECTIONS[select])
+    return apply_cuts(stars, SELECTIONS[select], table=data)
 
 
 def open_run(folder: Path, settings: Settings) -> None:

@@ -24,7 +24,7 @@ from aspgap_jax.cli import main
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.tables import parquet_table
 from aspgap_jax.prediction.batches import DEFAULT, LabelColumns
-from aspgap_jax.preprocessing.quality_cuts import CATALOGUE_SELECTIONS
+from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS
 from aspgap_jax.survey.gaia_lookup import open_gaia
 from aspgap_jax.survey.healpix import nested_pixels
 from aspgap_jax.survey.sky import pixel_centre

@@ -1,3 +1,5 @@
+"""Every cut of the paper on stars made to pass it or not."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -5,16 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aspgap_jax import labels
+from aspgap_jax.columns import COLUMNS
 from aspgap_jax.errors import InputError
-from aspgap_jax.preprocessing import selection
+from aspgap_jax.preprocessing.cuts import apply_cuts, format_cuts
 from aspgap_jax.preprocessing.selection import (
+    CATALOGUE_SELECTIONS,
     SELECTIONS,
-    apply_cuts,
-    format_cuts,
+    apogee_snr_above,
+    is_luminous,
     on_main_sequence_or_rgb,
+    pseudo_luminosity,
+    snr_conditions,
 )
-from aspgap_jax.survey import sample
+from aspgap_jax.preprocessing.stars import TrainingSet
 from support.made_up import made_up_stars
 
 
@@ -26,6 +31,8 @@ from support.made_up import made_up_stars
         (4500.0, 3.1, False),  # between RGB and main sequence
         (4500.0, 0.5, False),  # below the RGB's lower bound, which the table misprints
         (5000.0, 4.85, False),  # above the main sequence's bound
+        (-50.0, 4.4, False),  # what a network may say of noise
+        (np.nan, 4.4, False),
     ],
 )
 def test_condition_5_of_table_1(teff: float, logg: float, kept: bool) -> None:
@@ -57,33 +64,100 @@ def test_no_star_left_names_the_cut() -> None:
     stars = made_up_stars(5)
     stars.columns["snr"][:] = 10.0
     with pytest.raises(InputError, match="no star is left after the cut 'APOGEE S/N > 200'"):
-        apply_cuts(stars, [selection.apogee_snr_above(200.0)])
+        apply_cuts(stars, [apogee_snr_above(200.0)])
 
 
-def test_the_sample_gives_the_benchmark_selection() -> None:
-    stars = apply_cuts(sample.load_sample(), SELECTIONS["giants"])
-    assert [cut.left for cut in stars.cuts][:3] == [40_226, 39_851, 35_326]
-    assert len(stars) == 19_686
-    assert len(np.unique(stars.source_id)) == 19_686
-    # Physical units: the flux at 600 nm of a star of G = 15 is about 2.5e-17 W / m2 / nm.
-    green = stars.xp[:, int((600 - 336) / 2)] / 10 ** (0.4 * (15 - stars.g_mag))
-    assert 1e-17 < np.median(green) < 4e-17
-    assert stars.xp.shape == (19_686, 343)
-    assert labels.names() == ("teff", "logg", "m_h", "alpha_m")
-    assert stars.columns["apogee_id"][0].startswith("2M")
+def with_columns(**columns: list[float]) -> TrainingSet:
+    n = len(next(iter(columns.values())))
+    return replace(
+        made_up_stars(n),
+        source_id=np.arange(n),
+        columns={name: np.array(values) for name, values in columns.items()},
+    )
 
 
-def test_the_sample_is_checked(tmp_path, monkeypatch) -> None:
-    short = tmp_path / sample.FILE
-    short.write_bytes(b"cut short")
-    with pytest.raises(InputError, match=r"9 bytes instead of 104,315,981: pip install"):
-        sample.verify(short)
-    monkeypatch.setattr(sample, "SIZE", 9)
-    with pytest.raises(InputError, match="SHA-256"):
-        sample.verify(short)
+def test_figure_1_asks_for_more_and_counts() -> None:
+    nan = np.nan
+    sample = with_columns(
+        snr_bp_low=[101.0, 100.0, 101.0, 101.0, 101.0, nan],
+        snr_rp_low=[101.0, 101.0, 100.0, 101.0, 101.0, 101.0],
+        snr_bp_high=[1.1, 1.1, 1.1, 1.0, 1.1, 1.1],
+        snr_rp_high=[1.1, 1.1, 1.1, 1.1, 1.0, 1.1],
+    )
+    kept = apply_cuts(sample, snr_conditions())
+    assert kept.source_id.tolist() == [0]
+    assert [cut.left for cut in kept.cuts] == [4, 3, 2, 1]
+    assert kept.cuts[0].name == "S/N of BP coefficients 1-10 > 100"
+    assert len(apply_cuts(sample, snr_conditions(min_low=99.0, min_high=0.5))) == 5
+    with pytest.raises(InputError, match="RP coefficients 11-55 > 7"):
+        apply_cuts(sample.where(np.array([0])), [snr_conditions(min_high=7.0)[-1]])
 
 
-def test_a_missing_extra_gives_the_line_to_type(monkeypatch) -> None:
-    monkeypatch.setattr(sample, "PACKAGE", "no-such-package")
-    with pytest.raises(InputError, match=r"pip install no-such-package==1\.0\.0"):
-        sample.sample_path()
+def test_a_training_set_without_a_column_is_one_clear_line() -> None:
+    stars = replace(made_up_stars(3), columns={})
+    with pytest.raises(InputError) as caught:
+        apply_cuts(stars, SELECTIONS["table_1"], table="train.h5")
+    assert str(caught.value) == (
+        "the cut 'APOGEE S/N > 200' needs the column snr, which train.h5 does not have; prepare "
+        "it with that column (`aspgap prepare`), or select by fewer (--select usable)"
+    )
+
+
+@pytest.mark.parametrize("name", CATALOGUE_SELECTIONS)
+def test_the_catalogue_has_what_its_cuts_need(name: str) -> None:
+    needed = {column for condition in CATALOGUE_SELECTIONS[name] for column in condition.needs}
+    assert needed <= {spec.name for spec in COLUMNS}
+
+
+def giant(**changes: float) -> dict[str, np.ndarray]:
+    """A giant that passes every cut: M_G = 0, at 1 kpc."""
+    star = {
+        "teff_xp": 4800.0, "logg_xp": 2.5, "moh_xp": -0.3, "aom_xp": 0.1,
+        "e_teff_xp": 50.0, "e_logg_xp": 0.1, "e_moh_xp": 0.05, "e_aom_xp": 0.02,
+        "bp_rp": 1.2, "parallax": 1.0, "phot_g_mean_mag": 10.0,
+    }  # fmt: skip
+    return {name: np.array([value]) for name, value in (star | changes).items()}
+
+
+def failed(select: str, **changes: float) -> list[str]:
+    return [c.name for c in CATALOGUE_SELECTIONS[select] if not c.keep(giant(**changes))[0]]
+
+
+def test_a_giant_passes_all() -> None:
+    assert failed("rgb") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"bp_rp": 0.8}, "G_BP - G_RP"),
+        ({"bp_rp": np.nan}, "G_BP - G_RP"),
+        ({"moh_xp": -2.6}, "m_h"),
+        ({"aom_xp": 0.61}, "alpha_m"),
+        ({"teff_xp": 4800.0, "logg_xp": 3.9}, "condition 5"),
+        ({"e_teff_xp": 480.0}, "Teff over its error"),
+        ({"e_logg_xp": 0.25}, "log g over its error"),
+        ({"e_aom_xp": 0.5}, "[alpha/M]"),
+        ({"e_moh_xp": 1.0}, "[M/H]"),
+        ({"teff_xp": 5300.0, "logg_xp": 2.6}, "Teff < 5300"),
+        # M_G = 5 at 4800 K: the bound is 19 - 0.003 x 4800 = 4.6.
+        ({"phot_g_mean_mag": 15.0}, "eq. 6"),
+    ],
+)
+def test_each_cut_takes_its_star(changes: dict[str, float], words: str) -> None:
+    assert [words in name for name in failed("rgb", **changes)] == [True]
+
+
+def test_eq_6_is_the_cut_in_absolute_magnitude() -> None:
+    rng = np.random.default_rng(0)
+    teff, g_mag = rng.uniform(3500, 5300, 2000), rng.uniform(5, 17, 2000)
+    parallax = rng.uniform(0.05, 10, 2000)
+    m_g = g_mag + 5 * np.log10(parallax / 1000) + 5
+    np.testing.assert_array_equal(is_luminous(teff, parallax, g_mag), m_g < 19 - 0.003 * teff)
+    # The identity below eq. 6.
+    np.testing.assert_allclose(pseudo_luminosity(parallax, g_mag), 10 ** (m_g / 5 + 2))
+
+
+def test_eq_6_holds_without_a_positive_parallax() -> None:
+    star = np.array([4500.0]), np.array([-0.1]), np.array([16.0])
+    assert is_luminous(*star)[0]

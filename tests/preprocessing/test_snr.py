@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aspgap_jax.errors import InputError
-from aspgap_jax.preprocessing.selection import apply_cuts
-from aspgap_jax.preprocessing.snr import band_snrs, snr, snr_cuts
-from aspgap_jax.preprocessing.stars import TrainingSet
+from aspgap_jax.preprocessing.snr import band_snrs, snr
 
 
 def test_norm_over_norm() -> None:
@@ -55,34 +52,3 @@ def test_another_number_of_bp_coefficients() -> None:
     found = band_snrs(values, errors, 45)
     np.testing.assert_allclose(found["snr_bp_high"], np.sqrt((34 + 9) / 35))
     np.testing.assert_allclose(found["snr_rp_low"], np.sqrt((9 + 25) / 10))
-
-
-def stars(**columns: list[float]) -> TrainingSet:
-    n = len(next(iter(columns.values())))
-    return TrainingSet(
-        source_id=np.arange(n),
-        xp=np.zeros((n, 110)),
-        xp_error=np.ones((n, 110)),
-        g_mag=np.zeros(n),
-        labels=np.zeros((n, 4)),
-        label_error=np.zeros((n, 4)),
-        representation="continuous",
-        columns={name: np.array(values) for name, values in columns.items()},
-    )
-
-
-def test_cuts_are_greater_than_and_count() -> None:
-    nan = np.nan
-    sample = stars(
-        snr_bp_low=[101.0, 100.0, 101.0, 101.0, 101.0, nan],
-        snr_rp_low=[101.0, 101.0, 100.0, 101.0, 101.0, 101.0],
-        snr_bp_high=[1.1, 1.1, 1.1, 1.0, 1.1, 1.1],
-        snr_rp_high=[1.1, 1.1, 1.1, 1.1, 1.0, 1.1],
-    )
-    kept = apply_cuts(sample, snr_cuts())
-    assert kept.source_id.tolist() == [0]
-    assert [cut.left for cut in kept.cuts] == [4, 3, 2, 1]
-    assert kept.cuts[0].name == "S/N of BP coefficients 1-10 > 100"
-    assert len(apply_cuts(sample, snr_cuts(min_low=99.0, min_high=0.5))) == 5
-    with pytest.raises(InputError, match="RP coefficients 11-55 > 7"):
-        apply_cuts(sample.where(np.array([0])), [snr_cuts(min_high=7.0)[-1]])

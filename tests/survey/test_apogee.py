@@ -12,17 +12,11 @@ import pytest
 
 from aspgap_jax import labels
 from aspgap_jax.errors import InputError
-from aspgap_jax.preprocessing.selection import apply_cuts
+from aspgap_jax.preprocessing.apogee_flags import ASPCAPFLAG, REJECTED
+from aspgap_jax.preprocessing.cuts import apply_cuts
+from aspgap_jax.preprocessing.selection import UNFLAGGED
 from aspgap_jax.preprocessing.stars import TrainingSet
-from aspgap_jax.survey.apogee import FLAG_CUTS, read_allstar
-from aspgap_jax.survey.apogee_flags import (
-    ASPCAPFLAG,
-    BAD_PIXEL,
-    PIXMASK,
-    REJECTED,
-    bits_of,
-    bits_of_text,
-)
+from aspgap_jax.survey.apogee import read_allstar
 from support.apogee_files import ERRORS, GIANT, allstar_columns, star_name, write_allstar
 
 IDS = [50, 20, 40, 10, 30]
@@ -30,50 +24,6 @@ IDS = [50, 20, 40, 10, 30]
 
 def write(folder: Path, **changed: Any) -> Path:
     return write_allstar(folder / "allStar.fits", allstar_columns(IDS, **changed))
-
-
-def test_bit_numbers_of_the_documentation() -> None:
-    """Bits as the DR17 page on APOGEE's bit masks lists them."""
-    documented = {
-        "TEFF_WARN": 0,
-        "LOGG_WARN": 1,
-        "M_H_WARN": 3,
-        "ALPHA_M_WARN": 4,
-        "STAR_WARN": 7,
-        "CHI2_WARN": 8,
-        "VSINI_WARN": 14,
-        "TEFF_BAD": 16,
-        "LOGG_BAD": 17,
-        "M_H_BAD": 19,
-        "ALPHA_M_BAD": 20,
-        "STAR_BAD": 23,
-        "CHI2_BAD": 24,
-        "NO_ASPCAP_RESULT": 31,
-        "NO_GRID": 33,
-        "FERRE_FAIL": 36,
-        "PROBLEM_TARGET": 40,
-        "MULTIPLE_SUSPECT": 41,
-    }
-    assert {name: ASPCAPFLAG[name] for name in documented} == documented
-    pixels = {"BADPIX": 0, "NOSKY": 7, "SIG_SKYLINE": 12, "NOT_ENOUGH_PSF": 14, "FERRE_MASK": 16}
-    assert {name: PIXMASK[name] for name in pixels} == pixels
-    # Bits 0-7, 12 and 14.
-    assert bits_of(BAD_PIXEL, PIXMASK) == 0b0101_0000_1111_1111
-
-
-def test_flags_as_text() -> None:
-    assert bits_of_text("") == 0
-    assert bits_of_text("TEFF_WARN,NO_GRID") == 1 + 2**33
-    with pytest.raises(KeyError, match="no flag 'TEFF_WORN'"):
-        bits_of_text("TEFF_WORN")
-
-
-def test_rejected_flags_are_those_of_section_2_2() -> None:
-    names = [name for group in REJECTED.values() for name in group]
-    expected = {
-        f"{q}_{level}" for q in ("TEFF", "LOGG", "M_H", "ALPHA_M") for level in ("WARN", "BAD")
-    }
-    assert set(names) == expected | {"CHI2_WARN", "CHI2_BAD", "NO_GRID"}
 
 
 def test_columns_arrive_in_the_order_of_the_label_table(tmp_path: Path) -> None:
@@ -123,7 +73,7 @@ def test_each_flag_removes_its_star(tmp_path: Path) -> None:
         representation="continuous",
         columns={"aspcapflag": stars.aspcapflag},
     )
-    kept = apply_cuts(sample, FLAG_CUTS)
+    kept = apply_cuts(sample, UNFLAGGED)
     removed = {names[i - 1] for i in set(ids) - set(kept.source_id.tolist())}
     assert removed == {name for group in REJECTED.values() for name in group}
     # WARN and BAD of five quantities, and one NO_GRID.

@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from aspgap_jax.apstar import CHIPS, N_CHIP_PIXELS, N_PIXELS, in_chips
 from aspgap_jax.errors import InputError
-from aspgap_jax.survey.apogee_flags import PIXMASK, bits_of
+from aspgap_jax.preprocessing.apogee_flags import PIXMASK, bits_of
 from aspgap_jax.survey.apogee_spectra import (
     SpectrumFile,
     StarSpectra,

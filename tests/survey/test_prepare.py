@@ -17,7 +17,8 @@ from aspgap_jax.apstar import in_chips
 from aspgap_jax.cli import main
 from aspgap_jax.config import Config, Model, Pretrain, Train, to_json
 from aspgap_jax.errors import InputError
-from aspgap_jax.preprocessing.selection import SELECTIONS, apply_cuts, format_cuts
+from aspgap_jax.preprocessing.cuts import apply_cuts, format_cuts
+from aspgap_jax.preprocessing.selection import SELECTIONS
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.gaia import read_source_ids
 from aspgap_jax.survey.prepare import Prepared
