@@ -26,8 +26,7 @@ from aspgap_jax.files.tables import parquet_table
 from aspgap_jax.prediction.batches import DEFAULT, LabelColumns
 from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS
 from aspgap_jax.survey.gaia_lookup import open_gaia
-from aspgap_jax.survey.healpix import nested_pixels
-from aspgap_jax.survey.sky import pixel_centre
+from aspgap_jax.survey.healpix import nested_pixels, pixel_centres
 
 STARS = 4000
 SPECS = LabelColumns(DEFAULT).specs
@@ -60,7 +59,7 @@ def made_up_gaia(ids: np.ndarray) -> dict[str, np.ndarray]:
     n = len(ids)
     bp = rng.uniform(9, 17, n).astype(np.float32)
     # Near the centre of the pixel that the id names.
-    ra, dec = pixel_centre(ids)
+    ra, dec = pixel_centres(ids)
     return {
         "source_id": ids,
         "ra": ra,

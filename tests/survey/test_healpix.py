@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from aspgap_jax.survey.healpix import nested_pixels, source_id_pixels
-from aspgap_jax.survey.sky import pixel_centre
+from aspgap_jax.survey.healpix import nested_pixels, pixel_centres, source_id_pixels
 
 
 def test_real_stars_lie_in_the_pixels_of_their_ids(shared: Path) -> None:
@@ -24,7 +23,7 @@ def test_real_stars_lie_in_the_pixels_of_their_ids(shared: Path) -> None:
 @pytest.mark.parametrize("order", [0, 3, 8, 12])
 def test_the_centre_of_a_pixel_lies_in_it(order: int) -> None:
     pixels = np.random.default_rng(order).integers(0, 12 * 4**12, 20_000)
-    ra, dec = pixel_centre(pixels << 35)
+    ra, dec = pixel_centres(pixels << 35)
     np.testing.assert_array_equal(nested_pixels(ra, dec, order), pixels >> 2 * (12 - order))
 
 

@@ -7,9 +7,9 @@ import pytest
 from astropy.coordinates import SkyCoord
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.survey.healpix import nested_pixels
+from aspgap_jax.survey.healpix import nested_pixels, pixel_centres
 from aspgap_jax.survey.sample import load_sample
-from aspgap_jax.survey.sky import galactic, pixel_centre
+from aspgap_jax.survey.sky import galactic
 
 
 def test_pixel_centres_lie_in_their_pixels() -> None:
@@ -18,7 +18,7 @@ def test_pixel_centres_lie_in_their_pixels() -> None:
     ra, dec = rng.uniform(0, 360, 3000), np.degrees(np.arcsin(rng.uniform(-1, 1, 3000)))
     dec[:50], dec[50:100] = rng.uniform(85, 90, 50), rng.uniform(-90, -85, 50)
     pixels = nested_pixels(ra, dec, 12)
-    at = pixel_centre((pixels << 35) + 12345)
+    at = pixel_centres((pixels << 35) + 12345)
     assert (nested_pixels(*at, 12) == pixels).all()
 
 
@@ -34,7 +34,7 @@ def test_real_stars_are_where_their_2mass_names_say() -> None:
         for n in names[rows]
     ]
     truth = SkyCoord(place, unit=("hourangle", "deg"))
-    found = SkyCoord(*pixel_centre(stars.source_id[rows]), unit="deg")
+    found = SkyCoord(*pixel_centres(stars.source_id[rows]), unit="deg")
     assert len(rows) > 500
     assert truth.separation(found).arcmin.max() < 1.0
 
