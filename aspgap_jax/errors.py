@@ -1,6 +1,6 @@
 """The error that a user reads as one line."""
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "TooFewStars"]
 
 
 class InputError(ValueError):
@@ -8,3 +8,7 @@ class InputError(ValueError):
 
     The command line prints the message alone and exits with status 2.
     """
+
+
+class TooFewStars(InputError):
+    """Nothing is wrong with the stars but their number."""

@@ -44,3 +44,11 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from support.small_run import make_run
 
     return make_run(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small cross-validation of giants of the real sample."""
+    from support.small_run import make_sample_run
+
+    return make_sample_run(tmp_path_factory.mktemp("sample"))

@@ -182,7 +182,9 @@ def _scoring(
     """
 
     def loss(parameters: np.ndarray) -> float:
-        variance = np.exp(2 * features @ parameters) + noise
+        # A step much too far is infinitely bad, and is halved like others.
+        with np.errstate(over="ignore"):
+            variance = np.exp(2 * features @ parameters) + noise
         return float(np.mean(np.log(variance) + squared / variance) / 2)
 
     parameters, best = start, loss(start)

@@ -133,7 +133,7 @@ def figure_04(inputs: Inputs) -> Result:
                 "of each title), and at the strongest lines of species.",
             ),
         ),
-        paper={"agreement": "shown for one example, no number given"},
+        words={"agreement": "shown for one example, no number given"},
         notes=(
             "The direction of a label is how real XP spectra change with it at fixed other "
             "labels (a local regression), pushed through encoder and hallucinator by jax.jacfwd.",

@@ -13,10 +13,11 @@ from urllib.parse import quote
 from aspgap_jax import labels
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
+from aspgap_jax.suite.study import is_scalar
 from aspgap_jax.validation.metrics import GROUPS, STATISTICS, MetricsTable, format_rows
 from aspgap_jax.validation.paper import PAPER, SOURCE
 
-__all__ = ["Entry", "write_report", "write_validation"]
+__all__ = ["Entry", "study_section", "write_report", "write_validation"]
 
 IMAGE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".svg": "image/svg+xml"}
 
@@ -95,6 +96,7 @@ class Entry(NamedTuple):
         paper: the paper's numbers as text, under the same keys.
         figures: image files with their captions.
         notes: sentences to be read with the numbers.
+        words: what the paper says without a number, by a key of ``numbers``.
     """
 
     title: str
@@ -102,6 +104,20 @@ class Entry(NamedTuple):
     paper: Mapping[str, Any]
     figures: Sequence[tuple[Path, str]]
     notes: Sequence[str]
+    words: Mapping[str, str] = {}
+
+
+def study_section(entry: Entry) -> str:
+    """The section of a study: figures, numbers, the paper's beside them, notes.
+
+    Raises:
+        InputError: a figure is absent or of a type that browsers do not show.
+    """
+    body = [_figure(Path(file), words) for file, words in entry.figures]
+    body += _number_tables(entry.numbers, entry.paper)
+    notes = [f"Paper, {_words(name)}: {text}." for name, text in entry.words.items()]
+    body += [f'<p class="note">{escape(note)}</p>' for note in (*notes, *entry.notes)]
+    return _section(escape(entry.title), "\n".join(body))
 
 
 def write_validation(
@@ -109,32 +125,25 @@ def write_validation(
     *,
     title: str,
     facts: Mapping[str, str],
-    entries: Sequence[Entry],
+    studies: Sequence[str],
     missing: Mapping[str, str],
     failed: Mapping[str, str],
     files: Sequence[tuple[Path, str]],
 ) -> None:
-    """Write the page of a validation, atomically: figures, numbers, the paper's beside them.
+    """Write the page of a validation, atomically.
 
     Args:
         path: the HTML file.
         title: heading of the page.
         facts: of the run.
-        entries: the studies that ran, in the order of the page.
+        studies: what :func:`study_section` made of those that ran, in the order of the page.
         missing: headings of those that could not, and what they need.
         failed: headings of those that failed, and why.
         files: other products with what they hold.
-
-    Raises:
-        InputError: a figure is absent or of a type that browsers do not show.
     """
-    sections = [_section("Run", _facts(facts))]
-    for entry in entries:
-        body = [_figure(Path(file), words) for file, words in entry.figures]
-        body += _number_tables(entry.numbers, entry.paper)
-        body += [f'<p class="note">{escape(note)}</p>' for note in entry.notes]
-        sections.append(_section(escape(entry.title), "\n".join(body)))
-    sections += [
+    sections = [
+        _section("Run", _facts(facts)),
+        *studies,
         _section("Failed", _facts(failed)),
         _section("Not run: what it needs", _facts(missing)),
         _section("Files", _links(Path(path).parent, files)),
@@ -235,7 +244,7 @@ def _number_tables(
     numbers: Mapping[str, Any], paper: Mapping[str, Any], caption: str = ""
 ) -> list[str]:
     """Nested numbers as tables: scalars in one, rows with the same columns in one each."""
-    scalars = {name: value for name, value in numbers.items() if _is_scalar(value)}
+    scalars = {name: value for name, value in numbers.items() if is_scalar(value)}
     tables = []
     if scalars:
         printed = {name: str(paper.get(name, "")) for name in scalars}
@@ -256,7 +265,7 @@ def _number_tables(
         if any(isinstance(inner, Mapping) for inner in value.values()):
             inner_caption = f"{caption}: {_words(name)}" if caption else _words(name)
             tables += _number_tables(value, printed_here, inner_caption)
-        elif columns := tuple(key for key, inner in value.items() if _is_scalar(inner)):
+        elif columns := tuple(key for key, inner in value.items() if is_scalar(inner)):
             groups.setdefault(columns, {})[name] = value
     tables += [_matrix(columns, rows, paper, caption) for columns, rows in groups.items()]
     return tables
@@ -284,10 +293,6 @@ def _matrix(
 
 def _paper(text: str) -> str:
     return f'<span class="paper">{escape(text)}</span>'
-
-
-def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, str | bool | int | float)
 
 
 def _words(name: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from aspgap_jax import plots
-from aspgap_jax.errors import InputError
+from aspgap_jax.errors import InputError, TooFewStars
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.suite import STUDIES, report
 from aspgap_jax.suite.study import Inputs, Missing, Result, Study, open_inputs
@@ -21,16 +21,28 @@ from aspgap_jax.survey.external import EXTERNALS
 __all__ = ["Outcome", "check_externals", "json_ready", "run_studies", "validate", "write_figures"]
 
 
+class Written(NamedTuple):
+    """What is left of a study that ran, when its figures are written.
+
+    Attributes:
+        numbers: as JSON takes them.
+        section: of the page.
+    """
+
+    numbers: Any
+    section: str
+
+
 class Outcome(NamedTuple):
     """What became of the studies.
 
     Attributes:
-        done: those that ran, with what they found.
-        missing: those that lack data, with what they need.
+        done: those that ran, with what they wrote.
+        missing: those that lack data or stars, with what they need.
         failed: those that failed, with one line why.
     """
 
-    done: tuple[tuple[Study, Result], ...]
+    done: tuple[tuple[Study, Written], ...]
     missing: tuple[tuple[Study, str], ...]
     failed: tuple[tuple[Study, str], ...]
 
@@ -55,12 +67,16 @@ def check_externals(pairs: Sequence[str]) -> dict[str, Path]:
 
 
 def run_studies(inputs: Inputs, studies: Sequence[Study] = STUDIES) -> Outcome:
-    """Run studies one after the other; one that fails does not stop the others."""
+    """Run studies one after the other, and write their figures into ``figures`` of the run.
+
+    One that fails, in what it computes or in what is written of it, does not stop the
+    others.
+    """
     done, missing, failed = [], [], []
     for study in tqdm(studies, desc="validate", unit="study", disable=None):
         try:
-            done.append((study, study.run(inputs)))
-        except Missing as error:
+            done.append((study, _written(study, inputs)))
+        except (Missing, TooFewStars) as error:
             missing.append((study, str(error)))
         except InputError as error:
             failed.append((study, str(error)))
@@ -69,6 +85,16 @@ def run_studies(inputs: Inputs, studies: Sequence[Study] = STUDIES) -> Outcome:
             reason = str(error).strip().split("\n")[0]
             failed.append((study, f"{type(error).__name__}: {reason}"))
     return Outcome(tuple(done), tuple(missing), tuple(failed))
+
+
+def _written(study: Study, inputs: Inputs) -> Written:
+    result = study.run(inputs)
+    numbers = json_ready(result.numbers)
+    figures = write_figures(inputs.folder / "figures", result)
+    entry = report.Entry(
+        study.title, numbers, result.paper, figures, result.notes, words=result.words
+    )
+    return Written(numbers, report.study_section(entry))
 
 
 def json_ready(value: Any) -> Any:
@@ -123,17 +149,7 @@ def validate(
     """
     inputs = open_inputs(folder, external, seed=seed, draws=draws)
     outcome = run_studies(inputs, studies)
-    numbers = {study.name: json_ready(result.numbers) for study, result in outcome.done}
-    entries = [
-        report.Entry(
-            title=study.title,
-            numbers=numbers[study.name],
-            paper=result.paper,
-            figures=write_figures(folder / "figures", result),
-            notes=result.notes,
-        )
-        for study, result in outcome.done
-    ]
+    numbers = {study.name: written.numbers for study, written in outcome.done}
     reasons = {
         "not_run": {study.name: reason for study, reason in outcome.missing},
         "failed": {study.name: reason for study, reason in outcome.failed},
@@ -151,7 +167,7 @@ def validate(
             "other catalogues": given or "none",
             "bootstrap": f"{draws} resamples, seed {seed}",
         },
-        entries=entries,
+        studies=[written.section for _, written in outcome.done],
         missing={study.title: reason for study, reason in outcome.missing},
         failed={study.title: reason for study, reason in outcome.failed},
         files=[

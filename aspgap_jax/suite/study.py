@@ -20,7 +20,16 @@ from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.external import EXTERNALS
 from aspgap_jax.training import run as pipeline
 
-__all__ = ["Drawn", "Inputs", "Missing", "Numbers", "Result", "Study", "open_inputs"]
+__all__ = [
+    "Drawn",
+    "Inputs",
+    "Missing",
+    "Numbers",
+    "Result",
+    "Study",
+    "is_scalar",
+    "open_inputs",
+]
 
 Numbers = Mapping[str, Any]
 """Numbers by name, nested at will, as JSON takes them: mappings, lists, scalars, ``None``."""
@@ -113,20 +122,71 @@ class Drawn(NamedTuple):
     caption: str
 
 
-class Result(NamedTuple):
-    """What a study found.
+@dataclass(frozen=True)
+class Result:
+    """What a study found; what does not fit together is refused when it is made.
 
     Attributes:
         numbers: every number, for ``validation.json``.
         figures: what was drawn.
-        paper: the paper's numbers as text, under the keys of ``numbers``.
+        paper: the numbers that the paper prints, as text (0.10 claims more than 0.1), each
+            in the place in ``numbers`` of the one that it is to be compared with.
         notes: sentences that a reader of the numbers must know.
+        words: what the paper says where it prints no number, by a key of ``numbers``.
+
+    Raises:
+        ValueError: a number that JSON cannot hold, a number of the paper without one of
+            ours, or words where a number belongs; the place is named.
     """
 
     numbers: Numbers
     figures: tuple[Drawn, ...] = ()
-    paper: Mapping[str, Any] = {}
+    paper: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_numbers(self.numbers, "numbers")
+        _check_paper(self.paper, self.numbers, "paper")
+        for name in self.words:
+            if name not in self.numbers:
+                raise ValueError(f"words: there is no {name} among the numbers")
+        stems = [drawn.stem for drawn in self.figures]
+        if len(set(stems)) < len(stems):
+            raise ValueError(f"figures: {', '.join(stems)}: one of them twice")
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value is one number, one word or none, not a group or a list of them."""
+    return value is None or isinstance(value, str | bool | int | float | np.generic)
+
+
+def _check_numbers(value: Any, where: str) -> None:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                raise ValueError(f"{where}: the key {name!r} is no text")
+            _check_numbers(inner, f"{where}.{name}")
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_numbers(inner, where)
+    elif not is_scalar(value) and not isinstance(value, np.ndarray):
+        raise ValueError(f"{where}: {type(value).__name__} is no number, list or mapping")
+
+
+def _check_paper(paper: Any, numbers: Any, where: str) -> None:
+    """Mappings down to text, in the places of ``numbers``."""
+    if isinstance(paper, Mapping):
+        if not isinstance(numbers, Mapping):
+            raise ValueError(f"{where}: a group, where the numbers have none")
+        for name, inner in paper.items():
+            if name not in numbers:
+                raise ValueError(f"{where}.{name}: there is no such number to compare with")
+            _check_paper(inner, numbers[name], f"{where}.{name}")
+    elif not isinstance(paper, str) or not any(letter.isdigit() for letter in paper):
+        raise ValueError(f"{where}: {paper!r} is no printed number; words belong into `words`")
+    elif not is_scalar(numbers):
+        raise ValueError(f"{where}: one number, where the numbers have a group")
 
 
 class Study(NamedTuple):

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from aspgap_jax.errors import InputError
+from aspgap_jax.errors import InputError, TooFewStars
 from aspgap_jax.validation.bootstrap import Interval, bootstrap
 
 __all__ = [
@@ -95,7 +95,7 @@ def neighbourhoods(conditions: Conditions, size: int) -> Int[np.ndarray, " star"
             ``size`` stars.
     """
     if len(conditions) < size:
-        raise InputError(f"{len(conditions)} stars make no group of {size}: pass more stars")
+        raise TooFewStars(f"{len(conditions)} stars make no group of {size}: pass more stars")
     spread = np.subtract(*np.percentile(conditions, [84.0, 16.0], axis=0))
     bad = np.flatnonzero(~(spread > 0))
     if bad.size:
@@ -254,7 +254,7 @@ def matched_pair_test(
         InputError: fewer than 20 pairs.
     """
     if len(pairs) < 20:
-        raise InputError(f"{len(pairs)} matched pairs, 20 are needed: widen the tolerance")
+        raise TooFewStars(f"{len(pairs)} matched pairs, 20 are needed: widen the tolerance")
     change = [
         np.asarray(values, np.float64)[pairs[:, 1]] - np.asarray(values, np.float64)[pairs[:, 0]]
         for values in (truth, prediction, conditions)

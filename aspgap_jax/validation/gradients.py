@@ -31,7 +31,7 @@ from aspgap_jax.apstar import (
     running_continuum,
 )
 from aspgap_jax.config import Config
-from aspgap_jax.errors import InputError
+from aspgap_jax.errors import InputError, TooFewStars
 from aspgap_jax.model import Params, Variables
 from aspgap_jax.prediction.predict import Bundle
 from aspgap_jax.preprocessing.scaling import Scalers
@@ -138,7 +138,7 @@ def label_directions(
         columns.append(nuisance - mean)
     design = np.concatenate(columns, axis=1)
     if n_stars < MIN_STARS * design.shape[1]:
-        raise InputError(
+        raise TooFewStars(
             f"{n_stars:.0f} stars near the reference star {np.round(reference, 3).tolist()}, "
             f"{MIN_STARS * design.shape[1]:.0f} are needed: choose labels inside the sample"
         )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from aspgap_jax.errors import InputError
+from aspgap_jax.errors import InputError, TooFewStars
 from aspgap_jax.validation.bootstrap import Interval, bootstrap
 from aspgap_jax.validation.conditional import quadratic
 
@@ -54,7 +54,7 @@ def residual_trend(
     keep = np.isfinite(quantity) & np.isfinite(residual).all(axis=1)
     x, r = np.asarray(quantity[keep], np.float64), np.asarray(residual[keep], np.float64)
     if len(x) < 20 * bins:
-        raise InputError(f"{len(x)} stars for {bins} bins, {20 * bins} are needed")
+        raise TooFewStars(f"{len(x)} stars for {bins} bins, {20 * bins} are needed")
     edges = np.quantile(x, np.linspace(0.0, 1.0, bins + 1))
     if not (np.diff(edges) > 0).all():
         raise InputError(f"the quantity varies too little for {bins} bins")
@@ -112,7 +112,7 @@ def colour_excess(
     """
     keep = np.isfinite(colour) & np.isfinite(truth).all(axis=1)
     if keep.sum() < 100:
-        raise InputError(f"{keep.sum()} stars with a colour, 100 are needed for an excess")
+        raise TooFewStars(f"{keep.sum()} stars with a colour, 100 are needed for an excess")
     design = quadratic(np.asarray(truth[keep], np.float64))
     target = np.asarray(colour[keep], np.float64)
     weight = np.ones(len(target))

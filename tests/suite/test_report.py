@@ -12,7 +12,7 @@ import pytest
 from aspgap_jax import labels
 from aspgap_jax.errors import InputError
 from aspgap_jax.labels import LABELS
-from aspgap_jax.suite.report import Entry, write_report, write_validation
+from aspgap_jax.suite.report import Entry, study_section, write_report, write_validation
 from support.pages import Page
 
 PIXEL = base64.b64decode(
@@ -147,12 +147,13 @@ def test_an_unusable_figure_is_named(tmp_path: Path) -> None:
 
 
 def write_study(path: Path, numbers: dict[str, Any], paper: dict[str, Any]) -> Page:
-    entry = Entry("Figure 99", numbers, paper, (), ("a <note>",))
+    words = {name: "shown & not <counted>" for name in ("line",) if name in numbers}
+    entry = Entry("Figure 99", numbers, paper, (), ("a <note>",), words)
     write_validation(
         path,
         title="Validation",
         facts={"stars": "5"},
-        entries=[entry],
+        studies=[study_section(entry)],
         missing={"Figure 13": "needs a file"},
         failed={"Figure 1": "no & no"},
         files=[],
@@ -183,6 +184,7 @@ def test_nested_numbers_become_tables(tmp_path: Path) -> None:
     assert ["Figure 13", "needs a file"] in page.rows
     assert ["Figure 1", "no & no"] in page.rows
     assert "a <note>" in page.text
+    assert "Paper, line: shown & not <counted>." in page.text
 
 
 def test_the_papers_numbers_stand_beside_those_they_belong_to(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import re
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from scipy import stats
 from aspgap_jax import suite
 from aspgap_jax.catalogue.predictions import Predictions, write_predictions
 from aspgap_jax.cli import main
-from aspgap_jax.errors import InputError
+from aspgap_jax.errors import InputError, TooFewStars
 from aspgap_jax.labels import names
 from aspgap_jax.suite import Inputs, Missing, Result, Study
 from aspgap_jax.suite.runner import check_externals, json_ready, run_studies, validate
@@ -480,12 +481,70 @@ def test_json_has_no_nan() -> None:
     }
 
 
-def test_names_of_studies_are_unique_and_told(stars: Predictions) -> None:
+def test_names_of_studies_are_unique_and_told(stars: Predictions, tmp_path: Path) -> None:
     assert len(STUDIES) == len(suite.STUDIES)
     drawn = Drawn("x", Figure(), "")
-    study = Study("x", "X", "", lambda _: Result({}, (drawn,)))
-    outcome = run_studies(Inputs(Path("run"), stars), [study])
-    assert outcome.done[0][0] is study
+    study = Study("x", "X", "", lambda _: Result({"n": np.int64(3)}, (drawn,)))
+    outcome = run_studies(Inputs(tmp_path, stars), [study])
+    ((done, written),) = outcome.done
+    assert done is study
+    assert written.numbers == {"n": 3}
+    assert (tmp_path / "figures/x.png").is_file()
+
+
+def unwritable(_: Inputs) -> Result:
+    return Result({"n": 1}, (Drawn("no/such\0file", Figure(), ""),))
+
+
+def unfinished(_: Inputs) -> Result:
+    figure = Figure()
+    figure.text(0.5, 0.5, "$\\nosuchcommand$")
+    return Result({"n": 1}, (Drawn("unfinished", figure, ""),))
+
+
+def too_small(_: Inputs) -> Result:
+    raise TooFewStars("7 stars, 20 are needed")
+
+
+def test_what_cannot_be_written_costs_no_other_study(stars: Predictions, tmp_path: Path) -> None:
+    studies = [Study(f.__name__, f.__name__, "", f) for f in (unwritable, unfinished, too_small)]
+    outcome = run_studies(Inputs(tmp_path, stars, draws=20), [*studies, STUDIES["figure05"]])
+    assert [study.name for study, _ in outcome.failed] == ["unwritable", "unfinished"]
+    assert [study.name for study, _ in outcome.missing] == ["too_small"]
+    assert [study.name for study, _ in outcome.done] == ["figure05"]
+
+
+NUMBERS: dict[str, Any] = {"stars": 7, "all": {"teff": {"rms": 50.0}}, "curve": [1.0, 2.0]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"paper": {"all": "shown, no number given"}}, "paper.all: 'shown, no number given' is no"),
+        ({"paper": {"all": "48"}}, "paper.all: one number, where the numbers have a group"),
+        ({"paper": {"curve": "48"}}, "paper.curve: one number, where the numbers have a group"),
+        ({"paper": {"stars": {"all": "142,130"}}}, "paper.stars: a group, where the numbers"),
+        ({"paper": {"all": {"teff": {"mae": "48"}}}}, "paper.all.teff.mae: there is no such"),
+        ({"paper": {"all": {"teff": {"rms": 48.0}}}}, "paper.all.teff.rms: 48.0 is no printed"),
+        ({"words": {"every": "as expected"}}, "words: there is no every"),
+        ({"numbers": {"all": {1: 2.0}}}, "numbers.all: the key 1 is no text"),
+        ({"numbers": {"all": [object()]}}, "numbers.all: object is no number, list or mapping"),
+        ({"figures": (Drawn("a", Figure(), ""),) * 2}, "figures: a, a: one of them twice"),
+    ],
+)
+def test_a_result_that_does_not_fit_together_is_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Result(**{"numbers": NUMBERS} | changes)
+
+
+def test_a_result_that_fits_together() -> None:
+    paper = {"stars": "142,130", "all": {"teff": {"rms": "48"}}}
+    found = Result(NUMBERS, paper=paper, words={"all": "as expected"})
+    assert (found.paper, found.words) == (paper, {"all": "as expected"})
+    with pytest.raises(FrozenInstanceError):
+        found.paper = {}  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

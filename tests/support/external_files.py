@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+from aspgap_jax.apstar import N_CHIP_PIXELS
 from aspgap_jax.catalogue.predictions import Predictions
 
 SPREAD = np.array([60.0, 0.15, 0.08, 0.04])
@@ -150,3 +151,19 @@ def occam_members(path: Path, ids: np.ndarray, clusters: np.ndarray) -> Path:
     columns = {"CLUSTER": clusters, "APOGEE_ID": ids}
     columns |= dict.fromkeys(("RV_PROB", "FEH_PROB", "PM_PROB"), odds)
     return write(path, columns)
+
+
+def kurucz_network(path: Path) -> Path:
+    """A network as kurucz_apogee_network.npz: other spectra, valid for all labels."""
+    rng = np.random.default_rng(6)
+    units = 3
+    np.savez(
+        path,
+        w_array_0=rng.normal(size=(N_CHIP_PIXELS, units, 4)),
+        b_array_0=rng.normal(size=(N_CHIP_PIXELS, units)),
+        w_array_1=0.1 * rng.normal(size=(N_CHIP_PIXELS, units)),
+        b_array_1=np.ones(N_CHIP_PIXELS),
+        x_min=np.array([2000.0, -2.0, -5.0, -2.0]),
+        x_max=np.array([9000.0, 7.0, 2.0, 2.0]),
+    )
+    return path

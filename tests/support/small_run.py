@@ -1,4 +1,4 @@
-"""A small cross-validation of made-up giants with colours, for the studies and notebooks."""
+"""Small cross-validations, of made-up giants with colours and of real ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from aspgap_jax.config import Config, CrossValidation, Data, Model, Pretrain, Train
+from aspgap_jax.preprocessing.cuts import apply_cuts
+from aspgap_jax.preprocessing.selection import SELECTIONS
 from aspgap_jax.preprocessing.stars import TrainingSet
+from aspgap_jax.survey.sample import load_sample
 from aspgap_jax.survey.store import write_training_store
 from aspgap_jax.training import run as pipeline
 from support.made_up import made_up_stars
@@ -65,5 +68,16 @@ def make_run(folder: Path) -> Path:
     store = folder / "giants.h5"
     write_training_store(store, made_up_giants())
     settings = pipeline.Settings(data=str(store), select="usable", folds=True, config=CFG)
+    pipeline.cross_validate(folder / "run", settings)
+    return folder / "run"
+
+
+def make_sample_run(folder: Path, n_stars: int = 5000) -> Path:
+    """Cross-validate some giants of the real sample; returns the folder of the run."""
+    stars = apply_cuts(load_sample(), SELECTIONS["giants"])
+    rows = np.random.default_rng(7).choice(len(stars), n_stars, replace=False)
+    store = folder / "giants.h5"
+    write_training_store(store, stars.where(np.sort(rows)))
+    settings = pipeline.Settings(data=str(store), select="giants", folds=True, config=CFG)
     pipeline.cross_validate(folder / "run", settings)
     return folder / "run"
