@@ -68,6 +68,10 @@ class Model:
     """Hidden layers of the APOGEE decoder."""
     dropout: float = 0.05
     """Probability that a hidden unit is dropped in training."""
+    activation: Literal["leaky_relu", "silu"] = "leaky_relu"
+    """Nonlinearity of all hidden layers. The paper's is LeakyReLU."""
+    init_weights: Literal["lecun", "he"] = "lecun"
+    """Initial weights of variance 1/n or 2/n, n the inputs of a layer."""
     compute: Literal["float32", "bfloat16"] = "float32"
     """Type in which the blocks multiply. Parameters, the encoder's first layer, the
     layers that give labels, the loss and its moments are float32 always."""

@@ -16,6 +16,7 @@ and the labels of the second branch come without the spectrum.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -49,8 +50,20 @@ Variables = Any
 """A Flax parameter pytree, ``{"params": {...}}``."""
 
 
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "leaky_relu": nn.leaky_relu,
+    "silu": nn.silu,
+}
+INITIALISERS: dict[str, Callable[..., jax.Array]] = {
+    "lecun": nn.initializers.lecun_normal(),
+    "he": nn.initializers.he_normal(),
+}
+"""Weights of variance 1/n and 2/n, n the inputs of a layer; the second keeps the scatter of
+what a rectifier halves (He et al. 2015)."""
+
+
 class MLP(nn.Module):
-    """Dense layers with LeakyReLU, and dropout after hidden layers.
+    """Dense layers with a nonlinearity, and dropout after hidden layers.
 
     Attributes:
         features: widths of the hidden layers, then of the output.
@@ -58,6 +71,8 @@ class MLP(nn.Module):
         dropped: so many hidden layers have dropout, from the first; ``None``: all.
         compute: type in which the layers multiply. Parameters are float32 always.
         exact: layers that multiply in float32 all the same, by number.
+        activation: a key of :data:`ACTIVATIONS`.
+        init_weights: a key of :data:`INITIALISERS`.
     """
 
     features: tuple[int, ...]
@@ -65,6 +80,8 @@ class MLP(nn.Module):
     dropped: int | None = None
     compute: str = "float32"
     exact: tuple[int, ...] = ()
+    activation: str = "leaky_relu"
+    init_weights: str = "lecun"
 
     @nn.compact
     def __call__(self, x: jax.Array, keep: jax.Array | None = None) -> jax.Array:
@@ -79,9 +96,10 @@ class MLP(nn.Module):
         for i, width in enumerate(self.features):
             # Without a type of its own a layer multiplies in that of its parameters.
             exact = self.compute == "float32" or i in self.exact
-            x = nn.Dense(width, dtype=None if exact else self.compute)(x)
+            dtype = None if exact else self.compute
+            x = nn.Dense(width, dtype=dtype, kernel_init=INITIALISERS[self.init_weights])(x)
             if i < len(self.features) - 1:
-                x = nn.leaky_relu(x)
+                x = ACTIVATIONS[self.activation](x)
             if keep is not None and i < len(self.droppable):
                 units = keep[:, first : first + width]
                 x = jnp.where(units, x / (1.0 - self.dropout), jnp.zeros_like(x))
@@ -120,7 +138,7 @@ class Outputs(NamedTuple):
 def encoder(cfg: Model) -> MLP:
     """XP encoder: spectrum to latents. Its first layer is exact, for a spectrum has
     more digits than bfloat16."""
-    return MLP((*cfg.encoder, cfg.latent), cfg.dropout, compute=cfg.compute, exact=(0,))
+    return _block(cfg, (*cfg.encoder, cfg.latent), exact=(0,))
 
 
 def xp_decoder(cfg: Model) -> MLP:
@@ -130,7 +148,7 @@ def xp_decoder(cfg: Model) -> MLP:
 
 def hallucinator(cfg: Model, n_pixels: int) -> MLP:
     """Hallucinator: latents to the line depths of an APOGEE-like spectrum."""
-    return MLP((*cfg.hallucinator, n_pixels), cfg.dropout, compute=cfg.compute)
+    return _block(cfg, (*cfg.hallucinator, n_pixels))
 
 
 def apogee_decoder(cfg: Model) -> MLP:
@@ -146,7 +164,16 @@ def merged_reader(cfg: Model) -> MLP:
 
 def _reader(cfg: Model, hidden: tuple[int, ...], width: int, dropped: int | None = None) -> MLP:
     """A block that gives labels: its last layer is exact."""
-    return MLP((*hidden, width), cfg.dropout, dropped, cfg.compute, exact=(len(hidden),))
+    return _block(cfg, (*hidden, width), dropped, exact=(len(hidden),))
+
+
+def _block(
+    cfg: Model,
+    features: tuple[int, ...],
+    dropped: int | None = None,
+    exact: tuple[int, ...] = (),
+) -> MLP:
+    return MLP(features, cfg.dropout, dropped, cfg.compute, exact, cfg.activation, cfg.init_weights)
 
 
 def init(key: jax.Array, cfg: Model, *, n_xp: int, n_pixels: int) -> Params:
@@ -189,8 +216,8 @@ def encode(cfg: Model, params: Params, xp: XP, key: jax.Array | None = None) -> 
     """Scaled XP spectra to latents; to the last hidden layer where :func:`fold_latents`
     has left the encoder without its last one."""
     if len(params.encoder["params"]) == len(cfg.encoder):
-        hidden = MLP(cfg.encoder, compute=cfg.compute, exact=(0,))
-        return nn.leaky_relu(_run(hidden, params.encoder, xp, None))
+        hidden = _block(cfg, cfg.encoder, exact=(0,))
+        return ACTIVATIONS[cfg.activation](_run(hidden, params.encoder, xp, None))
     return _run(encoder(cfg), params.encoder, xp, key)
 
 

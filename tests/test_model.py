@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -199,3 +200,28 @@ def test_bfloat16_multiplies_in_bfloat16_and_answers_in_float32() -> None:
     text = str(jax.make_jaxpr(lambda x: model.encode(half, params, x))(xp))
     products = [line for line in text.splitlines() if "dot_general" in line]
     assert ["bf16" in line for line in products] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("activation", "init_weights", "variance"), [("silu", "he", 2.0), ("leaky_relu", "lecun", 1.0)]
+)
+def test_activation_and_initial_weights_are_settings(
+    activation: Literal["silu", "leaky_relu"], init_weights: Literal["he", "lecun"], variance: float
+) -> None:
+    cfg = replace(SMALL, encoder=(400,), activation=activation, init_weights=init_weights)
+    params = model.init(jax.random.key(0), cfg, n_xp=200, n_pixels=11)
+    first, last = (params.encoder["params"][f"Dense_{i}"] for i in range(2))
+    np.testing.assert_allclose(np.var(first["kernel"]), variance / 200, rtol=0.03)
+    x = np.random.default_rng(0).normal(size=(3, 200)).astype(np.float32)
+    hidden = x @ np.asarray(first["kernel"])
+    if activation == "silu":
+        hidden = hidden / (1.0 + np.exp(-hidden))
+    else:
+        hidden = np.maximum(hidden, 0.01 * hidden)
+    np.testing.assert_allclose(
+        model.encode(cfg, params, jnp.asarray(x)), hidden @ np.asarray(last["kernel"]), atol=2e-5
+    )
+    # Folding the latents away keeps the nonlinearity before them.
+    folded, _ = model.fold_latents(params.encoder, params.xp_decoder)
+    slim = params._replace(encoder=folded)
+    np.testing.assert_allclose(model.encode(cfg, slim, jnp.asarray(x)), hidden, atol=2e-5)
