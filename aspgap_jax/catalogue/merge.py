@@ -26,17 +26,13 @@ from aspgap_jax.catalogue.parts import read_part_record
 from aspgap_jax.columns import COLUMNS, ColumnSpec
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import new_folder
-from aspgap_jax.files.tables import (
-    SUFFIXES,
-    Columns,
-    parquet_table,
-    write_table,
-)
+from aspgap_jax.files.tables import SUFFIXES, parquet_table, write_table
 from aspgap_jax.preprocessing.cuts import Condition, left_after, require_columns
 from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS, QUALITY
 from aspgap_jax.preprocessing.stars import Cut
 from aspgap_jax.survey.gaia_lookup import GaiaLookup, open_gaia
 from aspgap_jax.survey.healpix import MAX_ORDER, nested_pixels, source_id_pixels
+from aspgap_jax.typing import Columns
 
 __all__ = ["Built", "build_catalogue"]
 
