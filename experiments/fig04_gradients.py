@@ -11,6 +11,7 @@ nothing; in the part that it sees, correlations with the synthesis of 0.4 for Te
 shows an example that agrees and gives no number.
 """
 
-from aspgap_jax.suite import script
+from aspgap_jax.suite.script import main
 
-script.run("figure04")
+if __name__ == "__main__":
+    raise SystemExit(main("figure04"))

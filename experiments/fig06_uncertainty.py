@@ -6,6 +6,9 @@ Expect: stars of the highest quarter of sigma have 2.6 to 5.3 times the rms of t
 quarter in the demo.
 """
 
+import sys
+
 from aspgap_jax.suite import script
 
-script.run("figure06")
+if __name__ == "__main__":
+    sys.exit(script.main("figure06"))

@@ -7,6 +7,9 @@ APOGEE_ID, RV_PROB, FEH_PROB, PM_PROB) and --external clusters=FILE (NAME, FE_H)
 Expect: the paper: 66 of 67 clusters within 0.2 dex, those with many members within 0.07 dex.
 """
 
+import sys
+
 from aspgap_jax.suite import script
 
-script.run("figure15")
+if __name__ == "__main__":
+    sys.exit(script.main("figure15"))

@@ -7,6 +7,9 @@ Expect: most GES and LMC stars below the dividing line; loose, radial orbits les
 high-alpha than bound ones.
 """
 
+import sys
+
 from aspgap_jax.suite import script
 
-script.run("figure17")
+if __name__ == "__main__":
+    sys.exit(script.main("figure17"))

@@ -6,6 +6,9 @@ Expect: no systematic offset between |b| < 10 and |b| > 30 deg, but a larger sca
 plane.
 """
 
+import sys
+
 from aspgap_jax.suite import script
 
-script.run("figure19")
+if __name__ == "__main__":
+    sys.exit(script.main("figure19"))

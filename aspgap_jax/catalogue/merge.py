@@ -26,13 +26,18 @@ from aspgap_jax.catalogue.parts import read_part_record
 from aspgap_jax.columns import COLUMNS, ColumnSpec
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import new_folder
-from aspgap_jax.files.tables import SUFFIXES, parquet_table, write_table
+from aspgap_jax.files.tables import (
+    SUFFIXES,
+    Columns,
+    parquet_table,
+    write_table,
+)
 from aspgap_jax.preprocessing.cuts import Condition, left_after, require_columns
 from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS, QUALITY
 from aspgap_jax.preprocessing.stars import Cut
 from aspgap_jax.survey.gaia_lookup import GaiaLookup, open_gaia
 from aspgap_jax.survey.healpix import MAX_ORDER, nested_pixels, source_id_pixels
-from aspgap_jax.typing import Columns
+from aspgap_jax.survey.tables import Remarks
 
 __all__ = ["Built", "build_catalogue"]
 
@@ -59,6 +64,7 @@ class Built:
             parallaxes and G magnitudes.
         kiel: Fig. 11, left.
         abundance: Fig. 11, right.
+        remarks: what was left out or replaced in Gaia's tables, and how many stars they have.
     """
 
     path: Path
@@ -69,6 +75,7 @@ class Built:
     colour_magnitude: ColourMagnitude | None
     kiel: Kiel
     abundance: Abundance
+    remarks: tuple[str, ...] = ()
 
 
 def build_catalogue(
@@ -99,8 +106,9 @@ def build_catalogue(
         raise InputError(f"--out {out}: {what}; choose another, or a folder that does not exist")
     cuts = CATALOGUE_SELECTIONS[select]
     out.parent.mkdir(parents=True, exist_ok=True)
+    remarks = Remarks()
     with (
-        open_gaia(gaia) as lookup,
+        open_gaia(gaia, remarks=remarks) as lookup,
         tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as name,
     ):
         specs = _specs(files, lookup)
@@ -112,6 +120,8 @@ def build_catalogue(
         )
         runs = _Runs(Path(name), specs)
         counts, colour_magnitude = _select(files, lookup, cuts, specs, runs)
+        if lookup is not None:
+            lookup.check(remarks)
         pixels = partition(runs.counts, max_rows)
         kiel, abundance = Kiel(), Abundance()
         rows = 0
@@ -131,6 +141,7 @@ def build_catalogue(
         colour_magnitude=colour_magnitude,
         kiel=kiel,
         abundance=abundance,
+        remarks=remarks.lines,
     )
 
 

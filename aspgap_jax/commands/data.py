@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from aspgap_jax.commands.options import Selection
+from aspgap_jax.commands.options import Selection, say
 from aspgap_jax.errors import InputError
 
 __all__ = ["Fetch", "Ingest", "Prepare"]
@@ -22,12 +22,12 @@ class Prepare:
     xp: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """XP spectra: bulk csv.gz, DataLink CSV, ECSV, FITS, VOTable, HDF5, or an XP store."""
     allstar: Path
-    """APOGEE's allStar file (FITS)."""
+    """APOGEE's allStar of DR17, or Astra's of DR19, in any format."""
     out: Path
     """Training store to write (HDF5)."""
     gaia: tuple[Path, ...] = ()
-    """Tables with source_id and phot_g_mean_mag (CSV, ECSV, FITS, VOTable), and further
-    Gaia columns. None: the Gaia columns that allStar repeats."""
+    """Tables with source_id and phot_g_mean_mag, and further Gaia columns, in any format, or
+    folders of such. None: the Gaia columns that allStar repeats."""
     spectra: Path | None = None
     """Folder with aspcapStar or apStar files, in any depth, for the APOGEE decoder."""
     select: Selection = "table_1"
@@ -36,9 +36,16 @@ class Prepare:
     """Least S/N of the coefficients 1-10, in both bands (Fig. 1)."""
     min_snr_high: float = 1.0
     """Least S/N of the coefficients 11-55, in both bands (Fig. 1)."""
+    id_column: str = ""
+    """allStar's column of Gaia ids, where its name does not tell the release."""
+    id_release: str = ""
+    """Release of the ids in that column: dr3."""
+    id_map: Path | None = None
+    """The Gaia archive's dr2_neighbourhood of the stars, for an allStar with ids of DR2."""
 
     def run(self) -> int:
         from aspgap_jax.preprocessing.cuts import format_cuts
+        from aspgap_jax.survey.ids import IdChoice
         from aspgap_jax.survey.prepare import prepare
 
         done = prepare(
@@ -50,7 +57,9 @@ class Prepare:
             select=self.select,
             min_snr_low=self.min_snr_low,
             min_snr_high=self.min_snr_high,
+            ids=IdChoice(self.id_column, self.id_release, self.id_map),
         )
+        say(done.remarks)
         for row in done.bad_rows:
             print(f"aspgap: left out: {row}", file=sys.stderr)
         print(format_cuts(done.cuts))
@@ -94,6 +103,12 @@ class Fetch:
     """Folder of the download, or the list to write (bulk_list)."""
     ids: Path | None = None
     """Table with a column source_id, in any format; APOGEE's allStar is one."""
+    id_column: str = ""
+    """Its column of Gaia ids, where the name does not tell the release."""
+    id_release: str = ""
+    """Release of the ids in that column: dr3."""
+    id_map: Path | None = None
+    """The Gaia archive's dr2_neighbourhood of the stars, for a table with ids of DR2."""
     pixels: tuple[int, int] | None = None
     """First and last HEALPix pixel of level 8, where the stars lie."""
     listing: Path | None = None
@@ -103,8 +118,14 @@ class Fetch:
 
     def run(self) -> int:
         from aspgap_jax.survey import bulk, fetch, gaia
+        from aspgap_jax.survey.ids import IdChoice
+        from aspgap_jax.survey.tables import Remarks
 
-        ids = None if self.ids is None else gaia.read_source_ids(self.ids)
+        ids, remarks = None, Remarks()
+        if self.ids is not None:
+            choice = IdChoice(self.id_column, self.id_release, self.id_map)
+            ids = gaia.read_source_ids(self.ids, choice, remarks)
+            say(remarks.lines)
         if (ids is None) == (self.pixels is None):
             raise InputError(f"fetch {self.what}: give either --ids TABLE or --pixels FIRST LAST")
         if self.what == "bulk_list":

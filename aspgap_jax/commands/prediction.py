@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from aspgap_jax.commands.options import say
+
 __all__ = ["Catalogue", "Predict"]
 
 
@@ -47,6 +49,7 @@ class Predict:
         from aspgap_jax.prediction.bundle import load_bundle
         from aspgap_jax.prediction.files import predict_files, shard_of_process
         from aspgap_jax.prediction.preview import first_stars
+        from aspgap_jax.survey.tables import Remarks
 
         shard = shard_of_process(self.shard)
         if shard[1] > 1:
@@ -60,7 +63,9 @@ class Predict:
             PredictOptions(self.compute, self.second_path, self.propagate, self.batch_size),
             gaia=self.gaia,
             shard=shard,
+            remarks=(remarks := Remarks()),
         )
+        say(remarks.lines)
         if self.show:
             print(first_stars(self.out, done.files, self.show))
         print(done, file=sys.stdout if done.complete else sys.stderr)
@@ -93,6 +98,7 @@ class Catalogue:
             if folder.is_dir():
                 print(f"{folder}: {read_manifest(folder)}")
         built = build_catalogue(self.parts, self.out, gaia=self.gaia, select=self.select)
+        say(built.remarks)
         print(format_cuts(built.cuts))
         if built.repeated:
             print(f"{built.repeated:,} rows of stars that were there already were left out")

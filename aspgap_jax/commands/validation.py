@@ -34,6 +34,13 @@ class Validate:
     external: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Another catalogue, NAME=FILE, repeatable: a23, lamost_lrs, lamost_mrs, galah, other, gaia,
     orbits, poor_old_heart, lmc, cluster_members, clusters, kurucz."""
+    id_column: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Column of Gaia ids of another catalogue, NAME=COLUMN, where its name does not tell the
+    release."""
+    id_release: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Release of the ids of another catalogue, NAME=dr3."""
+    id_map: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """NAME=FILE: the Gaia archive's dr2_neighbourhood of a catalogue with ids of DR2."""
     seed: int = 0
     """Of the bootstrap."""
     draws: int = 200
@@ -43,6 +50,9 @@ class Validate:
         from aspgap_jax.suite import runner
 
         external = runner.check_externals(self.external)
-        text, whole = runner.validate(self.run_folder, external, seed=self.seed, draws=self.draws)
+        ids = runner.check_ids(self.id_column, self.id_release, self.id_map, external)
+        text, whole = runner.validate(
+            self.run_folder, external, seed=self.seed, draws=self.draws, ids=ids
+        )
         print(text)
         return 0 if whole else 1

@@ -46,6 +46,7 @@ from aspgap_jax.prediction.predict import Bundle
 from aspgap_jax.runtime.prefetch import prefetch
 from aspgap_jax.survey.gaia_lookup import GaiaLookup, open_gaia
 from aspgap_jax.survey.inputs import Source, expand, read_source
+from aspgap_jax.survey.tables import Remarks
 from aspgap_jax.survey.xp import BadRow, XPChunk
 
 __all__ = ["predict_files", "shard_of_process"]
@@ -128,6 +129,7 @@ def predict_files(
     *,
     gaia: Sequence[Path] = (),
     shard: tuple[int, int] = (1, 1),
+    remarks: Remarks | None = None,
 ) -> Predicted:
     """Predict the stars of files into the parts of a folder.
 
@@ -142,10 +144,12 @@ def predict_files(
         options: how to predict.
         gaia: tables with ``phot_g_mean_mag`` or ``ruwe``, for inputs that lack them.
         shard: ``(i, n)``: predict the files i, i + n, i + 2n, ...
+        remarks: told what was left out or replaced in ``gaia``, and how many stars it has.
 
     Raises:
-        InputError: nothing to do, the folder holds other predictions, or the disk is
-            full. What is finished stays, and the same command continues.
+        InputError: nothing to do, the folder holds other predictions, ``gaia`` has none of
+            the stars, or the disk is full. What is finished stays, and the same command
+            continues.
         KeyboardInterrupt: Ctrl-C; the same holds.
     """
     if out.suffix or out.is_file():
@@ -166,10 +170,11 @@ def predict_files(
         if done is not None:
             records[task.part.name] = done
     todo = [task for task in tasks if task.part.name not in records]
+    remarks = remarks or Remarks()
     try:
         out.mkdir(parents=True, exist_ok=True)
         with (
-            open_gaia(gaia if todo else (), ("phot_g_mean_mag", "ruwe")) as lookup,
+            open_gaia(gaia if todo else (), ("phot_g_mean_mag", "ruwe"), remarks) as lookup,
             tqdm(total=len(todo), desc="predict", unit="file", disable=None) as bar,
         ):
             predicting = Predicting(bundle, info, options)
@@ -190,7 +195,11 @@ def predict_files(
         raise KeyboardInterrupt(
             f"{len(records)} of {len(tasks)} files are complete; run the same command to continue"
         ) from None
-    return write_manifest(out, [records[task.part.name] for task in tasks], shard)
+    predicted = write_manifest(out, [records[task.part.name] for task in tasks], shard)
+    if lookup is not None:
+        # A share of the stars may well be outside of the tables.
+        lookup.check(remarks, everything=len(todo) == len(tasks) and shard == (1, 1))
+    return predicted
 
 
 def bundle_fingerprint(bundle: Bundle, info: BundleInfo) -> str:

@@ -12,7 +12,7 @@ from aspgap_jax.catalogue.predictions import Predictions
 from aspgap_jax.errors import InputError
 from aspgap_jax.plots.catalogues import ComparedRow, cluster_differences, label_comparison
 from aspgap_jax.suite.study import Drawn, Inputs, Missing, Result, Study
-from aspgap_jax.survey.external import CATALOGUES, match, read_external, text_columns
+from aspgap_jax.survey.external import CATALOGUES, read_external, text_columns
 from aspgap_jax.survey.sky import galactic
 from aspgap_jax.validation.agreement import agreement
 from aspgap_jax.validation.clusters import ClusterMean, cluster_means
@@ -79,8 +79,8 @@ def compare(inputs: Inputs, name: str, split: Callable[[Predictions], Groups]) -
         InputError: it cannot be read, or has no star of the run.
     """
     spec = CATALOGUES[name]
-    other = read_external(inputs.file(name), spec)
-    ours, theirs = match(inputs.predictions.source_id, other)
+    other = read_external(inputs.file(name), spec, inputs.id_choice(name))
+    ours, theirs = inputs.match(other)
     p = inputs.predictions.where(ours)
     values = {label: column[theirs] for label, column in other.values.items()}
     cuts = {cut.name: cut.left for cut in other.cuts} | {"stars in common": len(ours)}

@@ -11,6 +11,7 @@ from aspgap_jax.catalogue.predictions import Predictions
 from aspgap_jax.plots.populations import halo_populations, orbit_trends
 from aspgap_jax.suite.study import Drawn, Inputs, Missing, Result, Study
 from aspgap_jax.survey.external import EXTERNALS, match, read_columns
+from aspgap_jax.survey.gaia import gaia_columns
 from aspgap_jax.validation.disks import DIVIDING_LINE
 from aspgap_jax.validation.dynamics import (
     MOH_BINS,
@@ -68,15 +69,22 @@ def find_orbits(inputs: Inputs) -> tuple[Predictions, Orbits]:
     p = inputs.predictions
     if "orbits" in inputs.external:
         given = read_columns(
-            inputs.file("orbits"), ORBIT_COLUMNS, optional=("eccentricity", "apocentre", "energy")
+            inputs.file("orbits"),
+            ORBIT_COLUMNS,
+            optional=("eccentricity", "apocentre", "energy"),
+            choice=inputs.id_choice("orbits"),
         )
-        ours, theirs = match(p.source_id, given)
+        ours, theirs = inputs.match(given)
         return p.where(ours), Orbits(
             **{name: given.values[name][theirs] for name in Orbits._fields}
         )
     if "gaia" in inputs.external:
-        given = read_columns(inputs.file("gaia"), {name: (name,) for name in PHASE_COLUMNS})
-        ours, theirs = match(p.source_id, given)
+        given = read_columns(
+            inputs.file("gaia"),
+            {each.name: each.accepted for each in gaia_columns(PHASE_COLUMNS)},
+            choice=inputs.id_choice("gaia"),
+        )
+        ours, theirs = inputs.match(given)
         p = p.where(ours)
         columns = {name: given.values[name][theirs] for name in PHASE_COLUMNS}
     elif all(name in p.columns for name in PHASE_COLUMNS):
@@ -164,8 +172,10 @@ def figure17(inputs: Inputs) -> Result:
             absent.append("GES: needs energies")
     if "lmc" in inputs.external:
         names = ("p", "prob", "probability", "p_lmc", "plmc")
-        members = read_columns(inputs.file("lmc"), {"probability": names})
-        ours, theirs = match(inputs.predictions.source_id, members)
+        members = read_columns(
+            inputs.file("lmc"), {"probability": names}, choice=inputs.id_choice("lmc")
+        )
+        ours, theirs = inputs.match(members)
         likely = members.values["probability"][theirs] > MIN_MEMBERSHIP
         p = inputs.predictions.where(ours)
         numbers["LMC"], planes["LMC"] = _below(inputs, p, likely)
@@ -195,8 +205,11 @@ def _heart(
     moh, aom = (p.prediction[:, column].astype(np.float64) for column in (MOH, AOM))
     poor = (moh < POOR_MOH) & np.isfinite(orbit.eccentricity) & np.isfinite(orbit.apocentre)
     if "poor_old_heart" in inputs.external:
-        listed = read_columns(inputs.file("poor_old_heart"), {})
-        poor[np.setdiff1d(np.arange(len(p)), match(p.source_id, listed)[0])] = False
+        listed = read_columns(
+            inputs.file("poor_old_heart"), {}, choice=inputs.id_choice("poor_old_heart")
+        )
+        ours, _ = match(p.source_id, listed, inputs.remarks)
+        poor[np.setdiff1d(np.arange(len(p)), ours)] = False
     loose = is_loose(orbit.eccentricity, orbit.apocentre)
     rows = {
         words: share_below(moh[keep], aom[keep], draws=inputs.draws, seed=inputs.seed)._asdict()

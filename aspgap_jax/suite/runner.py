@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +17,17 @@ from aspgap_jax.files.atomic import write_text
 from aspgap_jax.suite import STUDIES, report
 from aspgap_jax.suite.study import Inputs, Missing, Result, Study, open_inputs
 from aspgap_jax.survey.external import EXTERNALS
+from aspgap_jax.survey.ids import BY_NAME, IdChoice
 
-__all__ = ["Outcome", "check_externals", "json_ready", "run_studies", "validate", "write_figures"]
+__all__ = [
+    "Outcome",
+    "check_externals",
+    "check_ids",
+    "json_ready",
+    "run_studies",
+    "validate",
+    "write_figures",
+]
 
 
 class Written(NamedTuple):
@@ -63,6 +72,39 @@ def check_externals(pairs: Sequence[str]) -> dict[str, Path]:
         if name in found:
             raise InputError(f"--external {name}: given twice; give one file")
         found[name] = Path(path)
+    return found
+
+
+def check_ids(
+    columns: Sequence[str], releases: Sequence[str], maps: Sequence[str], known: Collection[str]
+) -> dict[str, IdChoice]:
+    """``NAME=...`` options about the ids of external files, by name.
+
+    Args:
+        columns: ``NAME=COLUMN`` (``--id-column``).
+        releases: ``NAME=RELEASE`` (``--id-release``).
+        maps: ``NAME=FILE`` (``--id-map``).
+        known: the external files that are given.
+
+    Raises:
+        InputError: another form, or no file of that name is given.
+    """
+    found: dict[str, IdChoice] = {}
+    options = (("--id-column", columns), ("--id-release", releases), ("--id-map", maps))
+    for option, pairs in options:
+        for pair in pairs:
+            name, equals, value = pair.partition("=")
+            if not equals or not value:
+                raise InputError(f"{option} {pair}: write NAME=VALUE, NAME as in --external")
+            if name not in known:
+                raise InputError(f"{option} {pair}: no --external {name}=FILE is given")
+            before = found.get(name, BY_NAME)
+            if option == "--id-column":
+                found[name] = before._replace(column=value)
+            elif option == "--id-release":
+                found[name] = before._replace(release=value)
+            else:
+                found[name] = before._replace(mapping=Path(value))
     return found
 
 
@@ -127,11 +169,12 @@ def validate(
     studies: Sequence[Study] = STUDIES,
     seed: int = 0,
     draws: int = 200,
+    ids: Mapping[str, IdChoice] | None = None,
 ) -> tuple[str, bool]:
     """Run all studies that the data of a run allow, and write the report.
 
     Written into the folder of the run: ``validation.html``, ``validation.json`` (the
-    numbers of every study under its name; ``not_run`` and ``failed``) and
+    numbers of every study under its name; ``not_run``, ``failed`` and ``remarks``) and
     ``figures/*.png`` and ``*.pdf``.
 
     Args:
@@ -140,6 +183,7 @@ def validate(
         studies: which.
         seed: of everything random.
         draws: bootstrap resamples.
+        ids: what the user says of the ids of external files, by name.
 
     Returns:
         What to print, and whether no study failed.
@@ -147,12 +191,13 @@ def validate(
     Raises:
         InputError: the folder holds no predictions.
     """
-    inputs = open_inputs(folder, external, seed=seed, draws=draws)
+    inputs = open_inputs(folder, external, seed=seed, draws=draws, ids=ids)
     outcome = run_studies(inputs, studies)
     numbers = {study.name: written.numbers for study, written in outcome.done}
     reasons = {
         "not_run": {study.name: reason for study, reason in outcome.missing},
         "failed": {study.name: reason for study, reason in outcome.failed},
+        "remarks": list(inputs.remarks.lines),
     }
     write_text(folder / "validation.json", json.dumps(numbers | reasons, indent=2) + "\n")
     p = inputs.predictions
@@ -165,6 +210,7 @@ def validate(
             "stars": f"{len(p):,}",
             "predicted out of fold": "yes" if (p.fold >= 0).all() else "no, or not all",
             "other catalogues": given or "none",
+            "of these": "; ".join(inputs.remarks.lines) or "nothing was left out or replaced",
             "bootstrap": f"{draws} resamples, seed {seed}",
         },
         studies=[written.section for _, written in outcome.done],
@@ -175,11 +221,12 @@ def validate(
             (folder / "figures", "every figure as PNG and PDF"),
         ],
     )
-    return "\n".join(_lines(folder, outcome)), not outcome.failed
+    return "\n".join(_lines(folder, outcome, inputs.remarks.lines)), not outcome.failed
 
 
-def _lines(folder: Path, outcome: Outcome) -> list[str]:
+def _lines(folder: Path, outcome: Outcome, remarks: Sequence[str]) -> list[str]:
     lines = [f"done      {study.name}: {study.title}" for study, _ in outcome.done]
     lines += [f"not run   {study.name}: {reason}" for study, reason in outcome.missing]
     lines += [f"failed    {study.name}: {reason}" for study, reason in outcome.failed]
+    lines += [f"note      {line}" for line in remarks]
     return [*lines, f"wrote {folder / 'validation.html'} and {folder / 'validation.json'}"]

@@ -17,7 +17,9 @@ from aspgap_jax.errors import InputError
 from aspgap_jax.prediction.bundle import BundleInfo, load_bundle
 from aspgap_jax.prediction.predict import Bundle
 from aspgap_jax.preprocessing.stars import TrainingSet
-from aspgap_jax.survey.external import EXTERNALS
+from aspgap_jax.survey.external import EXTERNALS, External, match
+from aspgap_jax.survey.ids import BY_NAME, IdChoice
+from aspgap_jax.survey.tables import Remarks
 from aspgap_jax.training import run as pipeline
 
 __all__ = [
@@ -51,6 +53,8 @@ class Inputs:
         seed: of everything random.
         draws: resamples of a bootstrap.
         shared: what one study found and another needs too, by name.
+        ids: what the user says of the ids of external files, by the same names.
+        remarks: what was left out, replaced or mapped in external files.
     """
 
     folder: Path
@@ -59,6 +63,8 @@ class Inputs:
     seed: int = 0
     draws: int = 200
     shared: dict[str, Any] = field(default_factory=dict, repr=False)
+    ids: Mapping[str, IdChoice] = field(default_factory=dict)
+    remarks: Remarks = field(default_factory=Remarks, repr=False)
 
     def file(self, name: str) -> Path:
         """The external file called ``name``.
@@ -69,6 +75,18 @@ class Inputs:
         if name not in self.external:
             raise Missing(f"needs --external {name}=FILE ({EXTERNALS[name]})")
         return self.external[name]
+
+    def id_choice(self, name: str) -> IdChoice:
+        """What the user says of the ids of the external file called ``name``."""
+        return self.ids.get(name, BY_NAME)
+
+    def match(self, other: External) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the run and of a catalogue that are the same star, with a remark.
+
+        Raises:
+            InputError: they have no star in common.
+        """
+        return match(self.predictions.source_id, other, self.remarks)
 
     @cached_property
     def stars(self) -> TrainingSet:
@@ -206,7 +224,12 @@ class Study(NamedTuple):
 
 
 def open_inputs(
-    folder: Path, external: Mapping[str, Path] | None = None, *, seed: int = 0, draws: int = 200
+    folder: Path,
+    external: Mapping[str, Path] | None = None,
+    *,
+    seed: int = 0,
+    draws: int = 200,
+    ids: Mapping[str, IdChoice] | None = None,
 ) -> Inputs:
     """The inputs that a run's folder and external files give.
 
@@ -214,4 +237,4 @@ def open_inputs(
         InputError: the folder holds no predictions.
     """
     predictions = read_predictions(folder / "predictions.h5")
-    return Inputs(folder, predictions, dict(external or {}), seed, draws)
+    return Inputs(folder, predictions, dict(external or {}), seed, draws, ids=dict(ids or {}))

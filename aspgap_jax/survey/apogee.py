@@ -1,45 +1,91 @@
 """APOGEE's allStar table, which gives the labels to learn.
 
-Data model: SDSS DR17, ``allStar-dr17-synspec_rev1.fits``; its table of stars is
-the first extension that has the columns named here.
+Data models: SDSS DR17, ``allStar-dr17-synspec_rev1.fits``; SDSS-V DR19's Astra,
+``astraAllStarASPCAP-0.6.0.fits.gz``, whose tables of stars are HDU 1 and 2. Any format and
+any case of the names will do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from astropy.io import fits
 from jaxtyping import Float32, Int64
 
 from aspgap_jax import labels
 from aspgap_jax.errors import InputError
-from aspgap_jax.preprocessing.apogee_flags import bits_of_text
+from aspgap_jax.preprocessing.apogee_flags import bits_of_astra, bits_of_text
 from aspgap_jax.preprocessing.stars import Cut
 from aspgap_jax.survey import gaia
-from aspgap_jax.survey.fits_files import open_fits
+from aspgap_jax.survey.ids import BY_NAME, SOURCE_ID, IdChoice, id_column, mapped
+from aspgap_jax.survey.sentinels import kind_of
+from aspgap_jax.survey.tables import Remarks, Unfit, Wanted, find_columns, read_whole
 
 __all__ = ["AllStar", "read_allstar"]
 
-APOGEE_ID = "APOGEE_ID"
-# EDR3 and DR3 share their source ids. DR16's GAIA_SOURCE_ID is of Gaia DR2, whose
-# ids may be other stars': it is not accepted.
-SOURCE_ID = "GAIAEDR3_SOURCE_ID"
-SNR = "SNR"
-ERROR_SUFFIX = "_ERR"
 # The same information as a number and as text; one of them is enough.
 FLAG_NUMBER, FLAG_TEXT = "ASPCAPFLAG", "ASPCAPFLAGS"
-# Where the spectrum of a row lies; needed only where a star was observed twice.
-TELESCOPE, FIELD = "TELESCOPE", "FIELD"
-REQUIRED = (
-    *(APOGEE_ID, SOURCE_ID, SNR),
-    *(label.apogee for label in labels.LABELS),
-    *(label.apogee + ERROR_SUFFIX for label in labels.LABELS),
+
+
+class _Schema(NamedTuple):
+    """What a release calls its columns.
+
+    Attributes:
+        source: the file, for messages.
+        names: the release's name of each of our columns; all of these are needed.
+        flags: name of the bit mask.
+        bits: what makes ``ASPCAPFLAG`` of it.
+        gaia: the release's names of Gaia's columns.
+    """
+
+    source: str
+    names: Mapping[str, str]
+    flags: str
+    bits: Callable[[np.ndarray], np.ndarray]
+    gaia: Mapping[str, str]
+
+
+def _label_names(error: str, **changed: str) -> dict[str, str]:
+    """Names of the labels and, by a pattern, of their errors."""
+    names = {row.name: changed.get(row.name, row.apogee) for row in labels.LABELS}
+    return names | {f"{name}_error": error.format(label) for name, label in names.items()}
+
+
+DR17 = _Schema(
+    source="allStar of DR17 (allStar-dr17-synspec_rev1.fits)",
+    names={"apogee_id": "APOGEE_ID", "snr": "SNR", **_label_names("{}_ERR")},
+    flags=FLAG_NUMBER,
+    bits=lambda flags: flags,
+    # Without this prefix the columns are other surveys': RA is 2MASS's.
+    gaia={name: gaia.PREFIX + name for name in gaia.COLUMN_NAMES},
 )
-# Before DR17, -9999 stood for values that were not measured.
-MISSING_BELOW = -9000.0
+ASTRA = _Schema(
+    source="Astra's allStar of DR19 (astraAllStarASPCAP-0.6.0.fits)",
+    names={
+        "apogee_id": "sdss4_apogee_id",
+        "snr": "snr",
+        **_label_names("e_{}", teff="teff", logg="logg", m_h="m_h_atm", alpha_m="alpha_m_atm"),
+    },
+    flags="result_flags",
+    bits=bits_of_astra,
+    gaia={
+        "parallax": "plx",
+        "parallax_error": "e_plx",
+        "pmra": "pmra",
+        "pmra_error": "e_pmra",
+        "pmdec": "pmde",
+        "pmdec_error": "e_pmde",
+        gaia.G_MAG: "g_mag",
+        "phot_bp_mean_mag": "bp_mag",
+        "phot_rp_mean_mag": "rp_mag",
+        "radial_velocity": "gaia_v_rad",
+        "radial_velocity_error": "gaia_e_v_rad",
+    },
+)
+SCHEMAS = (DR17, ASTRA)
 
 
 @dataclass(frozen=True)
@@ -57,6 +103,7 @@ class AllStar:
         field: name of the field, text; empty where unknown.
         gaia: Gaia's own columns, as far as allStar repeats them.
         cuts: rows of the file, and what became of them.
+        remarks: what was left out, replaced or mapped, one line each.
     """
 
     source_id: Int64[np.ndarray, " star"]
@@ -69,6 +116,7 @@ class AllStar:
     field: np.ndarray
     gaia: Mapping[str, np.ndarray]
     cuts: tuple[Cut, ...]
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.source_id)
@@ -83,95 +131,118 @@ class AllStar:
         )
 
 
-def read_allstar(path: Path) -> AllStar:
+def read_allstar(path: Path, choice: IdChoice = BY_NAME) -> AllStar:
     """Read allStar, and keep one row a Gaia source: the one with the highest S/N.
 
     Flags do not decide which row is kept: a star whose best spectrum is flagged
     is not saved by a worse one.
 
     Args:
-        path: the FITS file, plain or gzipped.
+        path: the table of DR17, or Astra's, in any format of
+            :mod:`aspgap_jax.survey.tables`.
+        choice: what the user says of its Gaia ids.
 
     Raises:
-        InputError: no FITS file, cut short, no table with the columns needed, text
+        InputError: not readable, cut short, no table with the columns needed, text
             or arrays where numbers belong, an unknown flag, or no Gaia id at all.
     """
-    path = Path(path)
-    table = _star_table(path)
-    source_id = gaia.integer_column(table, SOURCE_ID, path)
-    values, errors = (
-        np.stack([_measured(table, row.apogee + suffix, path) for row in labels.LABELS], axis=1)
-        for suffix in ("", ERROR_SUFFIX)
-    )
-    snr = _measured(table, SNR, path)
+    path, remarks = Path(path), Remarks()
+    used: dict[str, _Schema] = {}
+    releases: dict[str, str] = {}
+
+    def choose(columns: tuple[str, ...]) -> list[Wanted]:
+        schema, wanted = _schema(columns)
+        ids, release = id_column(columns, choice)
+        used[schema.source], releases[release] = schema, ids.accepted[0]
+        return [ids, *wanted]
+
+    found = read_whole(path, choose, remarks, what="allStar file").columns
+    if len(used) > 1 or len(releases) > 1:
+        raise InputError(f"{path}: tables of {' and of '.join([*used, *releases])}; pass one")
+    (schema,), (release, column) = used.values(), *releases.items()
+    source_id = mapped(found[SOURCE_ID], release, choice, remarks)
     matched = np.flatnonzero(source_id > 0)
     if not len(matched):
-        raise InputError(f"{path}: no row has a {SOURCE_ID}; pass the allStar of DR17")
+        raise InputError(f"{path}: no row has a {column.upper()}; pass {schema.source}")
     # Rows without S/N sort last.
-    order = np.lexsort((matched, -np.nan_to_num(snr[matched], nan=-1.0), source_id[matched]))
+    order = np.lexsort(
+        (matched, -np.nan_to_num(found["snr"][matched], nan=-1.0), source_id[matched])
+    )
     best_first = matched[order]
     kept = best_first[np.unique(source_id[best_first], return_index=True)[1]]
+    nothing = np.full(len(source_id), "")
+    values, errors = (
+        np.stack([found[row.name + end] for row in labels.LABELS], axis=1).astype(np.float32)
+        for end in ("", "_error")
+    )
     stars = AllStar(
         source_id=source_id,
-        apogee_id=_text(table, APOGEE_ID),
+        apogee_id=found["apogee_id"],
         labels=values,
         label_error=errors,
-        snr=snr,
-        aspcapflag=_flags(table, path),
-        telescope=_text(table, TELESCOPE),
-        field=_text(table, FIELD),
+        snr=found["snr"].astype(np.float32),
+        aspcapflag=_flags(found, schema, path),
+        telescope=found.get("telescope", nothing),
+        field=found.get("field", nothing),
         gaia={
-            name: np.where(column < MISSING_BELOW, np.nan, column)
-            for name, column in gaia.gaia_columns(table, path, prefixed_only=True).items()
+            name: found[f"gaia {name}"].astype(gaia.gaia_dtype(name))
+            for name in schema.gaia
+            if f"gaia {name}" in found
         },
         cuts=(
             Cut("rows of allStar", len(source_id)),
             Cut("with a Gaia source id", len(matched)),
             Cut("one row a Gaia source (highest S/N)", len(kept)),
         ),
+        remarks=remarks.lines,
     )
     return stars.where(kept)
 
 
-def _star_table(path: Path) -> fits.FITS_rec:
-    best: list[str] | None = None
-    with open_fits(path, "allStar file") as hdus:
-        for hdu in hdus:
-            if not isinstance(hdu, fits.BinTableHDU):
-                continue
-            missing = [name for name in REQUIRED if name not in hdu.columns.names]
-            if not {FLAG_NUMBER, FLAG_TEXT} & set(hdu.columns.names):
-                missing.append(f"{FLAG_NUMBER} (or {FLAG_TEXT})")
-            if not missing:
-                # The data outlive the file: astropy keeps the memory map open.
-                return hdu.data
-            # The table that comes closest is the one the user meant.
-            if best is None or len(missing) < len(best):
-                best = missing
-    if best is None:
-        raise InputError(f"{path}: a FITS file without a table; pass APOGEE's allStar")
-    raise InputError(
-        f"{path}: no table with the columns {', '.join(best)}; "
-        f"pass APOGEE's allStar of DR17 (allStar-dr17-synspec_rev1.fits)"
-    )
+def _schema(columns: tuple[str, ...]) -> tuple[_Schema, list[Wanted]]:
+    """The release whose names the columns have, and what is wanted of them.
+
+    Raises:
+        Unfit: they are none's.
+    """
+    lacking = {schema.source: _lacking(schema, columns) for schema in SCHEMAS}
+    schema = min(SCHEMAS, key=lambda each: len(lacking[each.source]))
+    if missing := lacking[schema.source]:
+        raise Unfit(
+            f"no table with the columns {', '.join(missing)}; pass APOGEE's {schema.source}",
+            len(missing),
+        )
+    wanted = [
+        Wanted(name, (column.lower(),), "text" if name == "apogee_id" else "number", kind=kind)
+        for name, column in schema.names.items()
+        for kind in [kind_of(name)]
+    ]
+    wanted += [Wanted(name, (name,), "text", required=False) for name in ("telescope", "field")]
+    wanted += [
+        Wanted("flags", (schema.flags.lower(),), "integer", required=False),
+        Wanted("flags as text", (FLAG_TEXT.lower(),), "text", required=False),
+    ]
+    wanted += [
+        Wanted(f"gaia {name}", (column,), required=False, kind=kind_of(name))
+        for name, column in schema.gaia.items()
+    ]
+    return schema, wanted
 
 
-def _measured(table: fits.FITS_rec, column: str, path: Path) -> np.ndarray:
-    values = gaia.numeric_column(table, column, path)
-    return np.where(values < MISSING_BELOW, np.nan, values).astype(np.float32)
+def _lacking(schema: _Schema, columns: tuple[str, ...]) -> list[str]:
+    lacking = [n for n in schema.names.values() if not find_columns(columns, (n.lower(),))]
+    if schema is DR17 and not find_columns(columns, (FLAG_NUMBER.lower(), FLAG_TEXT.lower())):
+        lacking.append(f"{FLAG_NUMBER} (or {FLAG_TEXT})")
+    elif schema is ASTRA and not find_columns(columns, (schema.flags,)):
+        lacking.append(schema.flags)
+    return lacking
 
 
-def _text(table: fits.FITS_rec, column: str) -> np.ndarray:
-    if column not in table.columns.names:
-        return np.full(len(table), "")
-    return np.char.strip(np.asarray(table[column]).astype(str))
-
-
-def _flags(table: fits.FITS_rec, path: Path) -> np.ndarray:
-    if FLAG_NUMBER in table.columns.names:
-        return gaia.integer_column(table, FLAG_NUMBER, path)
+def _flags(found: Mapping[str, np.ndarray], schema: _Schema, path: Path) -> np.ndarray:
+    if "flags" in found:
+        return schema.bits(found["flags"])
     # Few texts occur, in many rows.
-    texts, row_text = np.unique(_text(table, FLAG_TEXT), return_inverse=True)
+    texts, row_text = np.unique(found["flags as text"], return_inverse=True)
     try:
         bits = [bits_of_text(str(text)) for text in texts]
     except KeyError as error:

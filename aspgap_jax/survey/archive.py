@@ -20,6 +20,7 @@ from astropy.table import Table
 
 from aspgap_jax.errors import InputError
 from aspgap_jax.survey import gaia
+from aspgap_jax.survey.tables import Place, numbers, source_ids
 
 __all__ = ["DATALINK_LIMIT", "SPECTRA", "TRANSIENT", "Archive", "adql", "sky_condition"]
 
@@ -120,10 +121,17 @@ class Archive:
         columns = (gaia.SOURCE_ID, *gaia.COLUMN_NAMES)
         answer = self.query(adql(", ".join(columns), condition))
         where = Path("the archive's answer")
-        table = Table({gaia.SOURCE_ID: gaia.source_ids(answer, where)})
-        for name, values in gaia.gaia_columns(answer, where).items():
-            table[name] = values
-            table[name].unit = gaia.UNITS[name] or None
+        # Services differ in the case of the names that they give back.
+        given = {name.lower(): answer[name] for name in answer.colnames}
+        if gaia.SOURCE_ID not in given:
+            raise InputError(f"{where} to {condition!r} has no column {gaia.SOURCE_ID}")
+        ids = source_ids(given[gaia.SOURCE_ID], Place(where, "", gaia.SOURCE_ID))
+        table = Table({gaia.SOURCE_ID: ids})
+        for name in gaia.COLUMN_NAMES:
+            if name in given:
+                values = numbers(given[name], Place(where, "", name))
+                table[name] = values.astype(gaia.gaia_dtype(name))
+                table[name].unit = gaia.UNITS[name] or None
         return table
 
     def spectra(self, ids: Sequence[int], kind: str, into: Path) -> None:

@@ -1,29 +1,30 @@
 """Other catalogues to compare with: which columns they have, which rows are good, whose they are.
 
-A catalogue is a file of any format of :func:`aspgap_jax.survey.gaia.read_table`. Its
-columns are found by the names that the published files give them, in any case; where a
-catalogue is distributed under several names, or will be joined with Gaia by the user,
-several are accepted. Its cuts are those of section 4.3 of the paper.
+A catalogue is a table of any format of :mod:`aspgap_jax.survey.tables`. Its columns are
+found by the names that the published files give them, in any case; where a catalogue is
+distributed under several names, or will be joined with Gaia by the user, several are
+accepted. Its cuts are those of section 4.3 of the paper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Int64
 
 from aspgap_jax.errors import InputError
 from aspgap_jax.preprocessing.stars import Cut
-from aspgap_jax.survey.fits_files import UNREADABLE
-from aspgap_jax.survey.gaia import column_names, integer_column, numeric_column, read_table
+from aspgap_jax.survey.ids import BY_NAME, SOURCE_ID, IdChoice, id_column, mapped, say_share
+from aspgap_jax.survey.sentinels import kind_of
+from aspgap_jax.survey.tables import Remarks, Unfit, Wanted, Whole, find_columns, read_whole
+from aspgap_jax.survey.tables.names import listed
 
 __all__ = [
     "CATALOGUES",
     "EXTERNALS",
-    "GAIA_IDS",
     "External",
     "ExternalSpec",
     "Quality",
@@ -33,23 +34,21 @@ __all__ = [
     "text_columns",
 ]
 
-GAIA_IDS = (
-    "source_id",
-    "gaia_source_id",
-    "gaiaedr3_source_id",
-    "gaia_dr3_source_id",
-    "gaiadr3",
-    "dr3_source_id",
-)
-"""Names accepted for the source ids of Gaia EDR3 or DR3, which are the same."""
-
 
 class Quality(NamedTuple):
-    """A cut: rows need ``column relation bound``; a missing value does not pass."""
+    """A cut: rows need ``column relation bound``; a missing value does not pass.
+
+    Attributes:
+        columns: names accepted for the column.
+        relation: ``=``, ``>`` or ``<``.
+        bound: the number on its right side.
+        kind: of the column's sentinels: an error of zero is none.
+    """
 
     columns: tuple[str, ...]
     relation: str
     bound: float
+    kind: str = "any"
 
     def passes(self, values: np.ndarray) -> np.ndarray:
         """Mask of the rows that pass."""
@@ -64,7 +63,8 @@ class ExternalSpec(NamedTuple):
     Attributes:
         title: for axes.
         source: reference and file.
-        ids: names accepted for Gaia (E)DR3 source ids.
+        ids: names that mean DR3's source ids in this catalogue though they do not tell the
+            release; names that tell it are always accepted.
         labels: names accepted for each label of the label table it has.
         cuts: the paper's quality cuts, in its order.
         rank: names accepted for a S/N; of rows with one source id the one with the
@@ -89,12 +89,14 @@ class External(NamedTuple):
         source_id: int64 ``[row]``, unique.
         values: columns ``[row]`` by our names, float64, NaN where missing.
         cuts: rows left after each cut.
+        remarks: what was left out, replaced or mapped, one line each.
     """
 
     path: Path
     source_id: np.ndarray
     values: Mapping[str, np.ndarray]
     cuts: tuple[Cut, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def _zero(*columns: str) -> tuple[Quality, ...]:
@@ -116,7 +118,7 @@ CATALOGUES: dict[str, ExternalSpec] = {
     "lamost_lrs": ExternalSpec(
         title="LAMOST LRS",
         source="Zhang et al. 2020 (SLAM), catalog_slam_v10_short.fits joined with Gaia DR3",
-        ids=GAIA_IDS,
+        ids=(),
         labels={
             "teff": ("teff_slam", "teff"),
             "logg": ("logg_slam", "logg"),
@@ -133,7 +135,8 @@ CATALOGUES: dict[str, ExternalSpec] = {
         title="LAMOST MRS",
         source="Wang et al. 2023 (Cycle-StarNet), nadc.china-vo.org/res/r101242: Teff, logg, FeH, "
         "MgFe, their errors, Flag_Teff, Flag_logg, Flag_FeH, Flag_MgFe, SN_blue, SN_red",
-        ids=GAIA_IDS,
+        # Their Gaia_source_id is that of DR2.
+        ids=(),
         labels={
             "teff": ("teff",),
             "logg": ("logg",),
@@ -144,8 +147,8 @@ CATALOGUES: dict[str, ExternalSpec] = {
             *_zero("flag_teff", "flag_logg", "flag_feh", "flag_mgfe"),
             Quality(("sn_blue",), ">", 100.0),
             Quality(("sn_red",), ">", 100.0),
-            Quality(("e_feh", "feh_err", "err_feh", "feh_error"), "<", 0.05),
-            Quality(("e_mgfe", "mgfe_err", "err_mgfe", "mgfe_error"), "<", 0.04),
+            Quality(("e_feh", "feh_err", "err_feh", "feh_error"), "<", 0.05, "error"),
+            Quality(("e_mgfe", "mgfe_err", "err_mgfe", "mgfe_error"), "<", 0.04, "error"),
         ),
         rank=("sn_red",),
     ),
@@ -154,7 +157,7 @@ CATALOGUES: dict[str, ExternalSpec] = {
         # Its own source_id is that of DR2, where stars have other numbers.
         source="Buder et al. 2021, GALAH_DR3_main_allstar_v2.fits: dr3_source_id, teff, logg, "
         "fe_h, alpha_fe, their errors e_*, flag_sp, flag_fe_h, flag_guess, red_flag",
-        ids=("dr3_source_id", "gaiaedr3_source_id", "gaia_dr3_source_id"),
+        ids=(),
         labels={
             "teff": ("teff",),
             "logg": ("logg",),
@@ -163,17 +166,17 @@ CATALOGUES: dict[str, ExternalSpec] = {
         },
         cuts=(
             *_zero("flag_sp", "flag_fe_h", "flag_guess", "red_flag"),
-            Quality(("e_teff",), "<", 200.0),
-            Quality(("e_logg",), "<", 0.25),
-            Quality(("e_fe_h",), "<", 0.2),
-            Quality(("e_alpha_fe",), "<", 0.05),
+            Quality(("e_teff",), "<", 200.0, "temperature error"),
+            Quality(("e_logg",), "<", 0.25, "error"),
+            Quality(("e_fe_h",), "<", 0.2, "error"),
+            Quality(("e_alpha_fe",), "<", 0.05, "error"),
         ),
         rank=("snr_c3_iraf", "snr_c2_iraf"),
     ),
     "other": ExternalSpec(
         title="other",
         source="any catalogue with Gaia DR3 source ids; no cuts",
-        ids=GAIA_IDS,
+        ids=(),
         labels={
             "teff": ("teff", "teff_xp"),
             "logg": ("logg", "logg_xp"),
@@ -200,65 +203,96 @@ EXTERNALS: dict[str, str] = {name: spec.source for name, spec in CATALOGUES.item
 """Every name that ``--external`` takes, and the file that goes with it."""
 
 
-def find(table: object, accepted: tuple[str, ...]) -> str | None:
-    """The column of a table with one of these names, in any case, the first of them first."""
-    names = {name.lower(): name for name in column_names(table)}
-    return next((names[each] for each in accepted if each in names), None)
+def _wanted(name: str, accepted: tuple[str, ...], *, required: bool = True) -> Wanted:
+    return Wanted(name, accepted, required=required, kind=kind_of(name))
 
 
-def _required(table: object, accepted: tuple[str, ...], what: str, path: Path) -> str:
-    column = find(table, accepted)
-    if column is None:
-        shown = column_names(table)
-        found = ", ".join(shown[:6]) + (", ..." if len(shown) > 6 else "")
-        raise InputError(
-            f"{path}: no column of {what}; accepted is {' or '.join(accepted)} in any case, "
-            f"the table has {found}"
-        )
-    return column
+class _Table(NamedTuple):
+    """A table of stars: ids of DR3, the columns that were asked for, and its rows."""
+
+    source_id: Int64[np.ndarray, " row"]
+    columns: Mapping[str, np.ndarray]
+    whole: Whole
 
 
-def read_external(path: Path, spec: ExternalSpec) -> External:
+def _read(
+    path: Path,
+    ids: tuple[str, ...],
+    choice: IdChoice,
+    remarks: Remarks,
+    choose: Callable[[tuple[str, ...]], list[Wanted]],
+) -> _Table:
+    releases: set[str] = set()
+
+    def wanted(columns: tuple[str, ...]) -> list[Wanted]:
+        found, release = id_column(columns, choice, ids)
+        chosen = choose(columns)
+        releases.add(release)
+        return [found, *chosen]
+
+    whole = read_whole(path, wanted, remarks, what="catalogue")
+    columns = dict(whole.columns)
+    source_id = columns.pop(SOURCE_ID)
+    if len(releases) > 1:
+        raise InputError(f"{path}: has ids of {' and '.join(sorted(releases))}; pass them apart")
+    return _Table(mapped(source_id, releases.pop(), choice, remarks), columns, whole)
+
+
+def read_external(path: Path, spec: ExternalSpec, choice: IdChoice = BY_NAME) -> External:
     """Read a catalogue of labels and keep its good rows.
+
+    Args:
+        path: the catalogue.
+        spec: what is known of it.
+        choice: what the user says of its ids.
 
     Returns:
         Labels under the names of the label table; a label that an optional catalogue
-        lacks is absent. Masked values are NaN, and do not pass a cut.
+        lacks is absent. Masked values and sentinels are NaN, and do not pass a cut.
 
     Raises:
         InputError: the file cannot be read, lacks a column, a source id occurs twice and
             nothing says which row is better, or no row is left after a cut.
     """
-    table = read_table(path)
-    ids = integer_column(table, _required(table, spec.ids, "Gaia DR3 source ids", path), path)
-    values = {}
-    for name, accepted in spec.labels.items():
-        if spec.optional and find(table, accepted) is None:
-            continue
-        values[name] = numeric_column(table, _required(table, accepted, name, path), path)
-    if not values:
-        accepted = tuple(each for names in spec.labels.values() for each in names)
-        _required(table, accepted, "a label", path)
+    remarks = Remarks()
+    named = [_wanted(n, a, required=not spec.optional) for n, a in spec.labels.items()]
+    cutting = [
+        Wanted(f"the cut on {cut.columns[0]}", cut.columns, kind=cut.kind) for cut in spec.cuts
+    ]
+    rank = [Wanted("rank", spec.rank, required=False)] if spec.rank else []
+    titles: list[str] = []
+
+    def choose(columns: tuple[str, ...]) -> list[Wanted]:
+        if not any(find_columns(columns, each.accepted) for each in named):
+            accepted = " or ".join(name for names in spec.labels.values() for name in names)
+            what = "a label" if spec.optional else named[0].name
+            raise Unfit(
+                f"no column of {what}; accepted is {accepted} in any case, the table has "
+                f"{listed(columns)}"
+            )
+        places = [find_columns(columns, each.accepted) for each in cutting]
+        titles[:] = [columns[place[0]] if place else "" for place in places]
+        return [*named, *cutting, *rank]
+
+    table = _read(path, spec.ids, choice, remarks, choose)
+    ids = table.source_id
     keep = ids > 0
     cuts = [Cut("rows with a Gaia source id", int(keep.sum()))]
-    for cut in spec.cuts:
-        column = _required(table, cut.columns, "a quality cut", path)
-        keep &= cut.passes(numeric_column(table, column, path))
-        cuts.append(Cut(f"{column} {cut.relation} {cut.bound:g}", int(keep.sum())))
+    for cut, each, title in zip(spec.cuts, cutting, titles, strict=True):
+        keep &= cut.passes(table.columns[each.name])
+        cuts.append(Cut(f"{title} {cut.relation} {cut.bound:g}", int(keep.sum())))
     if not keep.any():
         last = next(cut.name for cut in cuts if not cut.left)
         raise InputError(f"{path}: no row is left after the cut '{last}'")
     rows = np.flatnonzero(keep)
-    rank = find(table, spec.rank)
-    order = None if rank is None else numeric_column(table, rank, path)[rows]
-    rows = rows[_unique(ids[rows], rows, order, path)]
+    order = table.columns["rank"][rows] if "rank" in table.columns else None
+    rows = rows[_unique(ids[rows], rows, order, table.whole)]
     cuts.append(Cut("unique source ids", len(rows)))
-    return External(
-        path, ids[rows], {name: column[rows] for name, column in values.items()}, tuple(cuts)
-    )
+    values = {n: table.columns[n][rows] for n in spec.labels if n in table.columns}
+    return External(path, ids[rows], values, tuple(cuts), remarks.lines)
 
 
-def _unique(ids: np.ndarray, rows: np.ndarray, rank: np.ndarray | None, path: Path) -> np.ndarray:
+def _unique(ids: np.ndarray, rows: np.ndarray, rank: np.ndarray | None, table: Whole) -> np.ndarray:
     """Places of one row a source id: the best ranked, or an error without ranks."""
     order = np.arange(len(ids))
     if rank is not None:
@@ -268,7 +302,7 @@ def _unique(ids: np.ndarray, rows: np.ndarray, rank: np.ndarray | None, path: Pa
     if rank is None and len(unique) < len(ids):
         again = np.setdiff1d(np.arange(len(ids)), first)[0]
         raise InputError(
-            f"{path}, row {rows[again] + 1}: source_id {ids[again]} occurs twice; "
+            f"{table.place(int(rows[again]))}: source_id {ids[again]} occurs twice; "
             "remove one of the rows"
         )
     return np.sort(order[first])
@@ -278,33 +312,29 @@ def read_columns(
     path: Path,
     wanted: Mapping[str, tuple[str, ...]],
     *,
-    ids: tuple[str, ...] = GAIA_IDS,
     optional: tuple[str, ...] = (),
+    choice: IdChoice = BY_NAME,
 ) -> External:
-    """Numeric columns of a table by our names, and its source ids.
+    """Numeric columns of a published table by our names, and its source ids.
 
     Args:
-        path: the table.
+        path: the table; its ``source_id`` is taken to be DR3's.
         wanted: names accepted for each column.
-        ids: names accepted for the source ids.
         optional: those of ``wanted`` that may be absent, and then are NaN.
+        choice: what the user says of the ids.
 
     Raises:
         InputError: the file cannot be read, lacks a column, or has a source id twice.
     """
-    table = read_table(path)
-    source = integer_column(table, _required(table, ids, "Gaia DR3 source ids", path), path)
-    rows = np.flatnonzero(source > 0)
-    rows = rows[_unique(source[rows], rows, None, path)]
-    values = {}
-    for name, accepted in wanted.items():
-        if name in optional and find(table, accepted) is None:
-            values[name] = np.full(len(rows), np.nan)
-        else:
-            column = _required(table, accepted, name, path)
-            values[name] = numeric_column(table, column, path)[rows]
+    remarks = Remarks()
+    columns = [_wanted(n, a, required=n not in optional) for n, a in wanted.items()]
+    table = _read(path, (SOURCE_ID,), choice, remarks, lambda _: columns)
+    rows = np.flatnonzero(table.source_id > 0)
+    rows = rows[_unique(table.source_id[rows], rows, None, table.whole)]
+    missing = np.full(len(table.source_id), np.nan)
+    values = {name: table.columns.get(name, missing)[rows] for name in wanted}
     cut = Cut("rows with a Gaia source id", len(rows))
-    return External(path, source[rows], values, (cut,))
+    return External(path, table.source_id[rows], values, (cut,), remarks.lines)
 
 
 def text_columns(
@@ -315,26 +345,22 @@ def text_columns(
     Raises:
         InputError: the file cannot be read, or lacks a column.
     """
-    table = read_table(path)
-    words = {}
-    for name, accepted in text.items():
-        column = _required(table, accepted, name, path)
-        try:
-            cells = np.ma.filled(np.ma.asarray(table[column]).astype(str), "")
-        except UNREADABLE as error:
-            raise InputError(f"{path}: column {column} cannot be read ({error})") from error
-        words[name] = np.char.strip(np.asarray(cells, dtype=str))
-    found = {
-        name: numeric_column(table, _required(table, accepted, name, path), path)
-        for name, accepted in numbers.items()
-    }
-    return words, found
+    wanted = [Wanted(name, accepted, "text") for name, accepted in text.items()]
+    wanted += [_wanted(name, accepted) for name, accepted in numbers.items()]
+    found = read_whole(path, wanted, Remarks(), what="catalogue").columns
+    return {name: found[name] for name in text}, {name: found[name] for name in numbers}
 
 
 def match(
-    source_id: Int[np.ndarray, " star"], other: External
+    source_id: Int[np.ndarray, " star"], other: External, remarks: Remarks
 ) -> tuple[Int[np.ndarray, " match"], Int[np.ndarray, " match"]]:
     """Rows of the run and rows of a catalogue that are the same star.
+
+    Args:
+        source_id: the run's.
+        other: the catalogue.
+        remarks: told of the share of stars in common, and what the reader of the catalogue
+            left out or replaced.
 
     Raises:
         InputError: they have no star in common.
@@ -345,4 +371,7 @@ def match(
             f"{other.path}: none of its {len(other.source_id):,} stars is among the "
             f"{len(source_id):,} of the run: compare with a run that has predicted them"
         )
+    say_share(len(ours), len(source_id), len(other.source_id), str(other.path), remarks)
+    for line in other.remarks:
+        remarks.say(line)
     return ours, theirs

@@ -3,75 +3,117 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int64
 from tqdm import tqdm
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.survey.gaia import UNITS, gaia_columns, read_table, source_ids
-from aspgap_jax.survey.manifest import MANIFEST
+from aspgap_jax.survey.gaia import SOURCE_ID, UNITS, gaia_dtype, gaia_table
+from aspgap_jax.survey.ids import check_solution, say_share
+from aspgap_jax.survey.tables import Block, Remarks, read_blocks
 
 __all__ = ["GaiaLookup", "open_gaia"]
 
 
-@dataclass(frozen=True)
-class _Sorted:
-    """One table on disk, its rows in the order of their ids."""
+class _Run(NamedTuple):
+    """Rows on disk in the order of their ids.
 
-    source_id: Int64[np.ndarray, " row"]
-    columns: dict[str, np.ndarray]
+    Attributes:
+        start, stop: which rows.
+        low, high: the first id and the last.
+    """
+
+    start: int
+    stop: int
+    low: int
+    high: int
 
 
-@dataclass(frozen=True)
 class GaiaLookup:
-    """Finds stars in sorted tables on disk; see :func:`open_gaia`.
+    """Finds stars in sorted runs of rows on disk; see :func:`open_gaia`.
 
     Attributes:
         names: the columns that at least one of the tables has.
+        rows: rows with an id.
+        asked: stars that were looked up so far.
+        matched: how many of them were found.
     """
 
-    names: tuple[str, ...]
-    tables: tuple[_Sorted, ...]
+    def __init__(self, columns: dict[str, np.ndarray], runs: Sequence[_Run], tables: str) -> None:
+        self._ids = columns[SOURCE_ID]
+        self._columns = {name: values for name, values in columns.items() if name != SOURCE_ID}
+        self._runs = tuple(runs)
+        self._tables = tables
+        self.names = tuple(self._columns)
+        self.rows = runs[-1].stop if runs else 0
+        self.asked = self.matched = 0
 
     def find(
         self, source_id: Int64[np.ndarray, " star"]
     ) -> tuple[Bool[np.ndarray, " star"], dict[str, np.ndarray]]:
         """Whether a table has each star, and every column ``[star]``, NaN where none has it.
 
-        Of several rows of one star the first of the first table counts.
+        Of several rows of one star the first of the first table counts; the others fill in
+        what it lacks.
         """
         found = np.zeros(len(source_id), bool)
         columns = {name: np.full(len(source_id), np.nan) for name in self.names}
-        for table in self.tables:
-            low, high = table.source_id[0], table.source_id[-1]
-            asked = np.flatnonzero(~found & (source_id >= low) & (source_id <= high))
-            place = np.searchsorted(table.source_id, source_id[asked])
-            hit = table.source_id[place] == source_id[asked]
-            for name, values in table.columns.items():
-                columns[name][asked[hit]] = values[place[hit]]
-            found[asked[hit]] = True
+        first, last = (source_id.min(), source_id.max()) if len(source_id) else (0, -1)
+        for run in self._runs:
+            if run.high < first or run.low > last:
+                continue
+            asked = np.flatnonzero((source_id >= run.low) & (source_id <= run.high))
+            ids = self._ids[run.start : run.stop]
+            place = np.searchsorted(ids, source_id[asked])
+            hit = ids[place] == source_id[asked]
+            stars, rows = asked[hit], run.start + place[hit]
+            for name, values in self._columns.items():
+                lacking = np.isnan(columns[name][stars])
+                columns[name][stars[lacking]] = values[rows[lacking]]
+            found[stars] = True
+        self.asked += len(source_id)
+        self.matched += int(found.sum())
         return found, columns
+
+    def check(self, remarks: Remarks, *, everything: bool = True) -> None:
+        """Say how many of the stars that were looked up the tables have.
+
+        Args:
+            remarks: told.
+            everything: whether these were all stars, so that to have none of them is wrong.
+
+        Raises:
+            InputError: the tables have none.
+        """
+        if everything and self.asked and not self.matched:
+            raise InputError(
+                f"--gaia {self._tables}: has none of the {self.asked:,} stars, so that nothing "
+                f"was taken from it; pass a table of these stars, with ids of Gaia DR3"
+            )
+        say_share(self.matched, self.asked, self.rows, self._tables, remarks)
 
 
 @contextmanager
 def open_gaia(
-    paths: Sequence[Path], names: Sequence[str] = tuple(UNITS)
+    paths: Sequence[Path],
+    names: Sequence[str] = tuple(UNITS),
+    remarks: Remarks | None = None,
 ) -> Iterator[GaiaLookup | None]:
     """Sort tables of Gaia sources into a temporary folder and look stars up in them.
 
-    Memory is needed for the longest of the tables, not for all; the folder
-    (``TMPDIR``) takes at most 120 bytes a row and is removed in the end.
+    Memory holds a block of rows; the folder (``TMPDIR``) takes at most 120 bytes a row and
+    is removed in the end.
 
     Args:
-        paths: tables with a column ``source_id`` in any format that
-            :func:`aspgap_jax.survey.gaia.read_table` takes, and folders of such
-            (``aspgap fetch gaia_source`` writes one). None: there is no lookup.
+        paths: tables of Gaia sources, and folders of such (``aspgap fetch gaia_source``
+            writes one), see :mod:`aspgap_jax.survey.tables`. None: there is no lookup.
         names: the columns that are wanted.
+        remarks: told what was left out or replaced.
 
     Raises:
         InputError: a table cannot be read, or has no source ids, or none of the
@@ -80,48 +122,49 @@ def open_gaia(
     if not paths:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="aspgap-gaia-") as folder:
-        tables = []
-        files = _files(paths)
-        for number, path in enumerate(
-            tqdm(files, desc="Gaia columns", unit="table", disable=None, leave=False)
-        ):
-            table = _sort(path, Path(folder) / str(number), names)
-            if len(table.source_id):
-                tables.append(table)
-        found = {name for table in tables for name in table.columns}
-        yield GaiaLookup(tuple(name for name in names if name in found), tuple(tables))
+    remarks = remarks or Remarks()
+    with tempfile.TemporaryDirectory(prefix="aspgap-gaia-") as name, ExitStack() as stack:
+        folder = Path(name)
+        files = {n: stack.enter_context((folder / n).open("wb")) for n in (SOURCE_ID, *names)}
+        runs: list[_Run] = []
+        found: set[str] = set()
+        rows = 0
+        for path in tqdm(paths, desc="Gaia columns", unit="table", disable=None, leave=False):
+            for block in read_blocks(path, gaia_table(names, any_of=True), remarks):
+                check_solution(block)
+                found |= block.columns.keys()
+                rows += block.rows
+                _append(block, names, files, runs)
+        stack.close()
+        lookup_rows = runs[-1].stop if runs else 0
+        tables = ", ".join(map(str, paths))
+        if lookup_rows < rows:
+            remarks.say(f"{tables}: {rows - lookup_rows:,} of {rows:,} rows have no source id")
+        kept = {n: _dtype(n) for n in (SOURCE_ID, *names) if n in found}
+        # NumPy maps no empty file.
+        columns = {
+            n: np.memmap(folder / n, dtype, "r") if runs else np.empty(0, dtype)
+            for n, dtype in kept.items()
+        }
+        yield GaiaLookup(columns, runs, tables)
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(
-                p for p in path.iterdir() if p.is_file() and p.name[0] != "." and p.name != MANIFEST
-            )
-            if not inside:
-                raise InputError(f"{path}: an empty folder; pass tables of Gaia sources")
-            files += inside
-        else:
-            files.append(path)
-    return files
+def _dtype(name: str) -> type[np.generic]:
+    return np.int64 if name == SOURCE_ID else gaia_dtype(name)
 
 
-def _sort(path: Path, folder: Path, names: Sequence[str]) -> _Sorted:
-    table = read_table(path)
-    ids = source_ids(table, path)
-    columns = {name: c for name, c in gaia_columns(table, path).items() if name in names}
-    if not columns:
-        raise InputError(f"{path}: has none of the columns {', '.join(names)}; pass Gaia's columns")
+def _append(
+    block: Block, names: Sequence[str], files: Mapping[str, IO[bytes]], runs: list[_Run]
+) -> None:
+    """Write the rows with an id, sorted, as one run; one file a column, however many tables."""
+    ids = block.columns[SOURCE_ID]
     order = np.argsort(ids, kind="stable")
-    order = order[ids[order] >= 0]
-    folder.mkdir()
-
-    def stored(name: str, values: np.ndarray) -> np.ndarray:
-        np.save(folder / name, values[order])
-        return np.load(folder / f"{name}.npy", mmap_mode="r")
-
-    return _Sorted(
-        stored("source_id", ids), {name: stored(name, values) for name, values in columns.items()}
-    )
+    order = order[ids[order] > 0]
+    if not len(order):
+        return
+    ids[order].tofile(files[SOURCE_ID])
+    missing = np.full(len(ids), np.nan)
+    for name in names:
+        block.columns.get(name, missing)[order].astype(_dtype(name)).tofile(files[name])
+    start = runs[-1].stop if runs else 0
+    runs.append(_Run(start, start + len(order), int(ids[order[0]]), int(ids[order[-1]])))

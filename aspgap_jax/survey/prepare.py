@@ -22,7 +22,9 @@ from aspgap_jax.preprocessing.stars import Cut, TrainingSet
 from aspgap_jax.survey import gaia
 from aspgap_jax.survey.apogee import AllStar, read_allstar
 from aspgap_jax.survey.apogee_spectra import StarSpectra
+from aspgap_jax.survey.ids import BY_NAME, IdChoice
 from aspgap_jax.survey.store import write_training_store
+from aspgap_jax.survey.tables import Remarks
 from aspgap_jax.survey.xp import BadRow, XPChunk, read_xp
 
 __all__ = ["Prepared", "prepare"]
@@ -42,6 +44,7 @@ class Prepared:
         bad_rows: XP rows that were left out, each as text with file and row.
         repeated: XP rows that were left out because their star was there already.
         spectra: record of the APOGEE spectra, ``None`` if there are none.
+        remarks: what was left out, replaced or mapped in the tables, one line each.
     """
 
     path: Path
@@ -50,6 +53,7 @@ class Prepared:
     bad_rows: tuple[str, ...]
     repeated: int
     spectra: Mapping[str, Any] | None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -119,6 +123,7 @@ def prepare(
     select: str = "table_1",
     min_snr_low: float = MIN_SNR_LOW,
     min_snr_high: float = MIN_SNR_HIGH,
+    ids: IdChoice = BY_NAME,
 ) -> Prepared:
     """Join XP spectra, Gaia's columns and APOGEE by Gaia source id (section 2.2).
 
@@ -131,8 +136,8 @@ def prepare(
         xp_files: XP spectra in any format of :func:`aspgap_jax.survey.xp.read_xp`,
             XP stores among them.
         gaia_tables: tables with ``source_id`` and ``phot_g_mean_mag``, and further
-            columns of :data:`aspgap_jax.survey.gaia.COLUMN_NAMES`. Empty: the
-            Gaia columns that allStar repeats.
+            columns of :data:`aspgap_jax.survey.gaia.COLUMN_NAMES`, or folders of such.
+            Empty: the Gaia columns that allStar repeats.
         allstar: APOGEE's allStar.
         out: the training store to write.
         spectra_dir: folder with aspcapStar or apStar files, in any depth. Stars
@@ -140,6 +145,7 @@ def prepare(
         select: a key of :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
         min_snr_low: stars need a larger S/N of the coefficients 1-10, in both bands.
         min_snr_high: the same for the coefficients 11-55.
+        ids: what the user says of the Gaia ids of allStar.
 
     Raises:
         InputError: a file cannot be used, the tables have no star in common, or no
@@ -150,9 +156,10 @@ def prepare(
     if not xp_files:
         raise InputError("no XP file given; pass at least one")
     allstar, out = Path(allstar), Path(out)
-    apogee = read_allstar(allstar)
+    apogee = read_allstar(allstar, ids)
+    remarks = Remarks()
     xp = _read_all(xp_files, apogee)
-    known, columns = _gaia_columns(gaia_tables, apogee, allstar)
+    known, columns = _gaia_columns(gaia_tables, apogee, allstar, remarks)
     both = xp.found & known
     cuts = (
         *apogee.cuts,
@@ -167,7 +174,7 @@ def prepare(
         )
     provenance: dict[str, Any] = {
         "xp": [_record(path) for path in _single_files(xp_files)],
-        "gaia": [_record(path) for path in _single_files(gaia_tables)],
+        "gaia": [_record(path) for path in gaia_tables],
         "allstar": _record(allstar),
         "select": select,
         "versions": {name: metadata.version(name) for name in PACKAGES},
@@ -191,6 +198,7 @@ def prepare(
         bad_rows=tuple(xp.bad_rows),
         repeated=xp.repeated,
         spectra=None if spectra is None else spectra.record(),
+        remarks=(*apogee.remarks, *remarks.lines),
     )
 
 
@@ -211,10 +219,10 @@ def _read_all(xp_files: Sequence[Path], apogee: AllStar) -> _XP:
 
 
 def _gaia_columns(
-    gaia_tables: Sequence[Path], apogee: AllStar, allstar: Path
+    gaia_tables: Sequence[Path], apogee: AllStar, allstar: Path, remarks: Remarks
 ) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
     if gaia_tables:
-        return gaia.read_gaia_tables(gaia_tables, apogee.source_id)
+        return gaia.read_gaia_tables(gaia_tables, apogee.source_id, remarks)
     if gaia.G_MAG not in apogee.gaia:
         raise InputError(
             f"{allstar}: has no column {(gaia.PREFIX + gaia.G_MAG).upper()}; "
@@ -273,6 +281,12 @@ def _single_files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
+    """Name, size and checksum of a file, or of all files in a folder."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for each in files:
+        with each.open("rb") as file:
+            while part := file.read(1 << 20):
+                digest.update(part)
+    size = sum(file.stat().st_size for file in files)
+    return {"file": path.name, "bytes": size, "sha256": digest.hexdigest()}

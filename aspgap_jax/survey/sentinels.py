@@ -59,8 +59,9 @@ KINDS: dict[str, Kind] = {
     "snr": Kind((-1.0, *NEGATIVE, *TWO_DIGITS[4:])),
     "angle": Kind((*NEGATIVE, *POSITIVE)),
     "probability": Kind((-1.0, *NEGATIVE, *POSITIVE, *TWO_DIGITS)),
-    # Actions and energies reach any number of three digits.
+    # Angular momenta and energies are any number of three digits.
     "orbit": Kind(_with_decimals(-9999.0, -99999.0)),
+    "positive orbit": Kind((-1.0, *NEGATIVE, *_with_decimals(99999.0))),
     # Nothing but what no column can hold.
     "any": Kind(()),
 }
@@ -79,7 +80,8 @@ _KIND_OF: dict[str, str] = {
     **dict.fromkeys(("snr", "snr_bp", "snr_rp"), "snr"),
     **dict.fromkeys(("ra", "dec", "l", "b"), "angle"),
     "probability": "probability",
-    **dict.fromkeys(("l_z", "j_z", "energy", "apocentre", "eccentricity"), "orbit"),
+    **dict.fromkeys(("l_z", "energy"), "orbit"),
+    **dict.fromkeys(("j_z", "apocentre", "eccentricity"), "positive orbit"),
 }
 
 

@@ -20,10 +20,10 @@ from aspgap_jax.cli import main
 from aspgap_jax.errors import InputError, TooFewStars
 from aspgap_jax.labels import names
 from aspgap_jax.suite import Inputs, Missing, Result, Study
-from aspgap_jax.suite.runner import check_externals, json_ready, run_studies, validate
+from aspgap_jax.suite.runner import check_externals, check_ids, json_ready, run_studies, validate
 from aspgap_jax.suite.study import Drawn
 from aspgap_jax.survey.store import write_training_store
-from support.experiments import EXPERIMENTS, load_experiment
+from support import ROOT
 from support.external_files import (
     a23,
     galah,
@@ -41,6 +41,7 @@ from support.pages import Page
 
 N = 600
 STUDIES = {study.name: study for study in suite.STUDIES}
+EXPERIMENTS = ROOT / "experiments"
 
 
 def signals(seed: int = 8) -> dict[str, np.ndarray]:
@@ -212,7 +213,12 @@ def test_figure14_takes_the_surveys_that_are_given(stars: Predictions, tmp_path:
 
 def test_another_catalogue_with_one_label(stars: Predictions, tmp_path: Path) -> None:
     path = write(tmp_path / "o.csv", {"source_id": stars.source_id, "fe_h": stars.truth[:, 2]})
-    found = run("comparison_other", stars, other=path).numbers
+    with pytest.raises(InputError, match="source_id does not tell of which release its ids are"):
+        run("comparison_other", stars, other=path)
+    told = check_ids([], ["other=dr3"], [], ["other"])
+    inputs = Inputs(Path("run"), stars, {"other": path}, draws=30, ids=told)
+    found = STUDIES["comparison_other"].run(inputs).numbers
+    assert inputs.remarks.lines == (f"{path}: {N} of {N} stars are among its {N}",)
     d = (stars.prediction - stars.truth)[:, 2]
     assert list(found["all stars"]) == ["m_h"]
     assert found["all stars"]["m_h"]["rms"] == pytest.approx(np.sqrt(np.mean(d**2)), rel=1e-5)
@@ -400,7 +406,15 @@ def test_one_failing_study_does_not_stop_the_others(validated: tuple[Path, str, 
     assert "failed    damaged: file.fits: no column x\n" in text
     assert "not run   figure13: needs --external a23=FILE (Andrae et al. 2023" in text
     written = json.loads((folder / "validation.json").read_text())
-    assert list(written) == ["figure02", "figure05", "figure08", "table03", "not_run", "failed"]
+    assert list(written) == [
+        "figure02",
+        "figure05",
+        "figure08",
+        "table03",
+        "not_run",
+        "failed",
+        "remarks",
+    ]
     assert list(written["failed"]) == ["broken", "damaged"]
 
 
@@ -448,7 +462,7 @@ def test_the_command(
     assert main(line) == 0
     assert asked[0][1] == {"a23": Path("x.fits"), "lmc": Path("y.fits")}
     assert main([*line, "--draws", "7"]) == 1
-    assert asked[1][2] == {"seed": 0, "draws": 7}
+    assert asked[1][2] == {"seed": 0, "draws": 7, "ids": {}}
     for wrong, words in (
         ("a23", "write NAME=FILE"),
         ("nonsense=x", "no such name; one of a23, "),
@@ -548,11 +562,7 @@ def test_a_result_that_fits_together() -> None:
 
 @pytest.mark.parametrize(
     "script",
-    sorted(
-        str(p.relative_to(EXPERIMENTS))
-        for p in EXPERIMENTS.rglob("*.py")
-        if "script.run(" in p.read_text()
-    ),
+    sorted(p.name for p in EXPERIMENTS.glob("*.py") if "suite.script" in p.read_text()),
 )
 def test_each_script_runs_its_study(
     script: str, stars: Predictions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -560,8 +570,10 @@ def test_each_script_runs_its_study(
     """The script names a study that exists, and its docstring says how to run it."""
     text = (EXPERIMENTS / script).read_text()
     called: list[str] = []
-    monkeypatch.setattr("aspgap_jax.suite.script.run", called.append)
-    load_experiment(script.removesuffix(".py"))
+    monkeypatch.setattr("aspgap_jax.suite.script.main", lambda name: called.append(name) or 0)
+    source = compile(text, script, "exec")
+    with pytest.raises(SystemExit):
+        exec(source, {"__name__": "__main__"})
     assert called[0] in STUDIES
     for word in (f"Run: python experiments/{script}", "Expect"):
         assert word in text

@@ -70,7 +70,7 @@ def lamost_lrs(path: Path, p: Predictions) -> Path:
     both = np.concatenate([labels, labels + 1000.0])
     columns = dict(zip(("TEFF", "LOGG", "M_H", "ALPHA_M"), both.T, strict=True))
     columns |= {
-        "source_id": np.tile(p.source_id, 2),
+        "dr3_source_id": np.tile(p.source_id, 2),
         "snrg": np.where(good, 150.0, 40.0),
         "kgiant": np.ones(len(good), np.int16),
     }
@@ -83,7 +83,9 @@ def lamost_mrs(path: Path, p: Predictions) -> Path:
     n = len(p)
     flags = {name: np.zeros(n, np.int16) for name in ("Flag_Teff", "Flag_logg", "Flag_FeH")}
     columns = {
-        "Gaia_source_id": p.source_id,
+        # DR2's ids, which must not be taken.
+        "Gaia_source_id": np.arange(n) + 1,
+        "GaiaEDR3_source_id": p.source_id,
         "Teff": teff,
         "logg": logg,
         "FeH": feh,

@@ -17,6 +17,8 @@ from aspgap_jax.survey.external import (
     read_external,
     text_columns,
 )
+from aspgap_jax.survey.ids import IdChoice
+from aspgap_jax.survey.tables import Remarks
 from support.external_files import (
     a23,
     galah,
@@ -54,7 +56,7 @@ def test_galah_takes_dr3_ids_and_the_better_row(tmp_path: Path) -> None:
     found = read_external(galah(tmp_path / "galah.fits", P), CATALOGUES["galah"])
     order = np.argsort(P.source_id)
     assert (np.sort(found.source_id) == P.source_id[order]).all()
-    ours, theirs = match(P.source_id, found)
+    ours, theirs = match(P.source_id, found, Remarks())
     np.testing.assert_allclose(found.values["teff"][theirs], other_labels(P, 4)[ours, 0])
     # Only DR2's ids: refused, for other stars have them.
     path = tmp_path / "v1.fits"
@@ -88,7 +90,7 @@ def test_a_lacking_column_is_named_with_what_is_accepted(tmp_path: Path) -> None
         InputError, match=r"x\.csv: no column of logg; accepted is logg_xgboost in any"
     ):
         read_external(path, CATALOGUES["a23"])
-    path = write(tmp_path / "y.csv", {"source_id": P.source_id, "colour": P.g_mag})
+    path = write(tmp_path / "y.csv", {"dr3_source_id": P.source_id, "colour": P.g_mag})
     with pytest.raises(InputError, match=r"no column of a label; accepted is teff or "):
         read_external(path, CATALOGUES["other"])
     with pytest.raises(InputError, match=r"no column of cluster; accepted is cluster in any case"):
@@ -97,7 +99,8 @@ def test_a_lacking_column_is_named_with_what_is_accepted(tmp_path: Path) -> None
 
 def test_any_catalogue_with_one_label(tmp_path: Path) -> None:
     path = write(tmp_path / "z.csv", {"SOURCE_ID": P.source_id, "FeH": P.g_mag})
-    assert list(read_external(path, CATALOGUES["other"]).values) == ["m_h"]
+    told = IdChoice(release="dr3")
+    assert list(read_external(path, CATALOGUES["other"], told).values) == ["m_h"]
 
 
 def test_duplicate_ids_without_a_rank_are_refused(tmp_path: Path) -> None:
@@ -133,7 +136,7 @@ def test_no_row_left_and_no_overlap(tmp_path: Path) -> None:
         read_external(path, CATALOGUES["galah"])
     other = External(path, np.array([5, 6]), {}, ())
     with pytest.raises(InputError, match="none of its 2 stars is among the 40 of the run"):
-        match(P.source_id, other)
+        match(P.source_id, other, Remarks())
 
 
 def test_ids_as_floats_are_refused(tmp_path: Path) -> None:

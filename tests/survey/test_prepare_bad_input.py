@@ -14,7 +14,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.survey.gaia import read_source_ids, read_table
+from aspgap_jax.survey.gaia import read_source_ids
 from support.apogee_files import (
     IDS,
     Inputs,
@@ -101,7 +101,7 @@ BAD: dict[str, tuple[Spoil, str]] = {
     "contradicting rows": (gaia_with(contradicting), f"{IDS[1]} occurs twice with different"),
     "truncated": (truncated, r"gaia\.fits: no readable table .*truncated"),
     "no table": (no_table, "a FITS file without a table"),
-    "a directory": (lambda inputs: {"gaia": [inputs.folder]}, "no such file"),
+    "an absent table": (lambda inputs: {"gaia": [inputs.folder / "no"]}, "no such file"),
     "no such selection": (
         lambda inputs: {"select": "best"},
         "known: giants, broad, table_1, usable",
@@ -163,7 +163,7 @@ def test_a_gzipped_table(tmp_path: Path) -> None:
     assert read_source_ids(path).tolist() == IDS
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(InputError, match="no readable table"):
-        read_table(path)
+        read_source_ids(path)
     plain.write_bytes(plain.read_bytes()[:-15])
     with pytest.raises(InputError, match="no readable table"):
-        read_table(plain)
+        read_source_ids(plain)

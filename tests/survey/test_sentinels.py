@@ -25,6 +25,7 @@ from aspgap_jax.survey.sentinels import KINDS, is_sentinel, kind_of, without_sen
         ("velocity", [-9999, 999.99, -999], [0, -450, 533]),
         ("motion", [-9999, -999], [0, -3678.1, 10393]),
         ("orbit", [-9999, 1e20], [-999, 999, 0, -98000]),
+        ("positive orbit", [-9999, -999, -1], [0, 0.99, 999]),
     ],
 )
 def test_what_is_missing_depends_on_the_column(

