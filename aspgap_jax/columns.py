@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from aspgap_jax import labels
 
-__all__ = ["COLUMNS", "TRUST", "ColumnSpec", "label_columns"]
+__all__ = ["COLUMNS", "TRUST", "ColumnSpec", "Columns", "label_columns"]
+
+Columns = Mapping[str, np.ndarray]
+"""A table on the host: columns by name, ``[star, ...]``."""
 
 
 class ColumnSpec(NamedTuple):

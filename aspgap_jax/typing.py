@@ -6,9 +6,6 @@ of the encoder: a coefficient or a flux sample), ``label`` (one row of
 ``member`` (one trained network: a fold, repeat or seed).
 """
 
-from collections.abc import Mapping
-
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 XP = Float[Array, "star xp"]
@@ -21,14 +18,10 @@ Scalar = Float[Array, ""]
 Rows = Int[Array, " row"]
 Mask = Bool[Array, " star"]
 
-Columns = Mapping[str, np.ndarray]
-"""A table on the host: columns by name, ``[star, ...]``."""
-
 __all__ = [
     "XP",
     "Array",
     "Bool",
-    "Columns",
     "Float",
     "Int",
     "Labels",

@@ -41,7 +41,7 @@ from aspgap_jax.files.atomic import write_text
 from aspgap_jax.prediction.predict import Bundle, Estimate, combine, predict_in_batches
 from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.cuts import format_cuts
-from aspgap_jax.preprocessing.stars import to_device
+from aspgap_jax.preprocessing.device import to_device
 from aspgap_jax.training import members as crossval
 from aspgap_jax.training import run as pipeline
 from aspgap_jax.training.decoder_spectra import EMULATED, REAL

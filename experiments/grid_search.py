@@ -43,8 +43,9 @@ from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.model import Params
 from aspgap_jax.preprocessing import folds
+from aspgap_jax.preprocessing.device import to_device
 from aspgap_jax.preprocessing.scaling import Scalers
-from aspgap_jax.preprocessing.stars import TrainingSet, to_device
+from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.training import members as crossval
 from aspgap_jax.training import run as pipeline
 from aspgap_jax.training.decoder_spectra import emulated_spectra

@@ -28,8 +28,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Int64
 
-from aspgap_jax.columns import ColumnSpec
-from aspgap_jax.files.tables import Columns, arrow_schema, parquet_table
+from aspgap_jax.columns import Columns, ColumnSpec
+from aspgap_jax.files.tables import arrow_schema, parquet_table
 from aspgap_jax.survey.healpix import MAX_ORDER
 
 __all__ = ["COUNT_ORDER", "HEALPIX", "HatsWriter", "Pixel", "partition"]

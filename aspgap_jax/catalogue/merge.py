@@ -23,12 +23,11 @@ from aspgap_jax import flags
 from aspgap_jax.catalogue.diagrams import Abundance, ColourMagnitude, Kiel
 from aspgap_jax.catalogue.hats import COUNT_ORDER, HEALPIX, HatsWriter, Pixel, partition
 from aspgap_jax.catalogue.parts import read_part_record
-from aspgap_jax.columns import COLUMNS, ColumnSpec
+from aspgap_jax.columns import COLUMNS, Columns, ColumnSpec
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import new_folder
 from aspgap_jax.files.tables import (
     SUFFIXES,
-    Columns,
     parquet_table,
     write_table,
 )

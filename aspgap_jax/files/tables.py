@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits
 
-from aspgap_jax.columns import ColumnSpec
+from aspgap_jax.columns import Columns, ColumnSpec
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import replace_file
 
@@ -56,9 +56,6 @@ FORMATS: dict[str, tuple[str, str]] = {
     "f4": ("E", "float"),
     "f8": ("D", "double"),
 }
-
-
-Columns = Mapping[str, np.ndarray]
 
 
 class TableWriter(Protocol):

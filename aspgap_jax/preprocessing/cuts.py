@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
+from aspgap_jax.columns import Columns
 from aspgap_jax.errors import InputError
 from aspgap_jax.preprocessing.stars import Cut, TrainingSet
-from aspgap_jax.typing import Columns
 
 __all__ = ["Condition", "apply_cuts", "format_cuts", "left_after", "require_columns"]
 

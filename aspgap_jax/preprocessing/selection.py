@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from aspgap_jax import labels
+from aspgap_jax.columns import Columns
 from aspgap_jax.labels import LABELS, Label
 from aspgap_jax.preprocessing.apogee_flags import ASPCAPFLAG, REJECTED, bits_of
 from aspgap_jax.preprocessing.cuts import Condition
 from aspgap_jax.preprocessing.snr import MIN_SNR_HIGH, MIN_SNR_LOW
-from aspgap_jax.typing import Columns
 
 __all__ = [
     "CATALOGUE_SELECTIONS",

@@ -1,4 +1,4 @@
-"""The stars as they travel: on the host with every column, on the device as arrays."""
+"""The stars of a training set on the host: every column, in physical units."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from aspgap_jax import labels
-from aspgap_jax.preprocessing.scaling import magnitude_factor
-from aspgap_jax.typing import XP, Columns, Labels
+from aspgap_jax.columns import Columns
 
-__all__ = ["Cut", "Stars", "TrainingSet", "to_device"]
+__all__ = ["Cut", "TrainingSet"]
 
 
 class Cut(NamedTuple):
@@ -78,33 +76,3 @@ class TrainingSet:
             **{name: getattr(self, name)[keep] for name in per_star},
             columns={name: values[keep] for name, values in self.columns.items()},
         )
-
-
-class Stars(NamedTuple):
-    """What the device holds of a training set; shared by all trainings on it.
-
-    Spectra are normalised by magnitude, and like the labels in physical units:
-    each training scales them with what its own fold fitted.
-
-    Attributes:
-        xp: normalised spectra ``[star, xp]``.
-        xp_error: their 1-sigma errors, likewise normalised.
-        labels: ``[star, label]``.
-        label_error: ``[star, label]``.
-    """
-
-    xp: XP
-    xp_error: XP
-    labels: Labels
-    label_error: Labels
-
-
-def to_device(stars: TrainingSet, magnitude_exponent: float) -> Stars:
-    """Normalise by magnitude and move to the device, as float32."""
-    factor = magnitude_factor(stars.g_mag, magnitude_exponent)[:, None]
-    return Stars(
-        xp=jnp.asarray(stars.xp / factor, jnp.float32),
-        xp_error=jnp.asarray(stars.xp_error / factor, jnp.float32),
-        labels=jnp.asarray(stars.labels, jnp.float32),
-        label_error=jnp.asarray(stars.label_error, jnp.float32),
-    )

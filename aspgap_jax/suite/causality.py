@@ -9,7 +9,7 @@ import numpy as np
 from aspgap_jax import labels, plots
 from aspgap_jax.catalogue.predictions import Predictions
 from aspgap_jax.preprocessing import folds
-from aspgap_jax.preprocessing.stars import to_device
+from aspgap_jax.preprocessing.device import to_device
 from aspgap_jax.suite.study import Drawn, Inputs, Missing, Result, Study
 from aspgap_jax.survey.sky import galactic
 from aspgap_jax.survey.xp.instrument import instrument_model

@@ -14,7 +14,8 @@ from jaxtyping import Float
 
 from aspgap_jax import labels, plots, synthesis
 from aspgap_jax.apstar import WAVELENGTH, in_chips
-from aspgap_jax.preprocessing.stars import TrainingSet, to_device
+from aspgap_jax.preprocessing.device import to_device
+from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.suite.study import Drawn, Inputs, Missing, Numbers, Result, Study
 from aspgap_jax.validation import gradients
 from aspgap_jax.validation.kurucz import kurucz_spectra, load_kurucz

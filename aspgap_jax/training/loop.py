@@ -28,9 +28,9 @@ from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.config import Config, Execution
 from aspgap_jax.files import orbax as checkpoint
 from aspgap_jax.files.orbax import Checkpoints
+from aspgap_jax.preprocessing.device import Stars
 from aspgap_jax.preprocessing.folds import Assignment
 from aspgap_jax.preprocessing.scaling import Scalers
-from aspgap_jax.preprocessing.stars import Stars
 from aspgap_jax.runtime import parallel, processes
 from aspgap_jax.runtime.interruption import CONTINUE, Interruption
 from aspgap_jax.runtime.parallel import Layout

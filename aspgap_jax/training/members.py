@@ -19,6 +19,7 @@ from jax import lax
 from aspgap_jax import labels as label_table
 from aspgap_jax.config import Config
 from aspgap_jax.errors import InputError
+from aspgap_jax.preprocessing.device import Stars
 from aspgap_jax.preprocessing.folds import FoldRows
 from aspgap_jax.preprocessing.scaling import (
     LABEL_RANGE,
@@ -28,7 +29,7 @@ from aspgap_jax.preprocessing.scaling import (
     fit_scaler,
     stack,
 )
-from aspgap_jax.preprocessing.stars import Stars, TrainingSet
+from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.runtime import parallel
 from aspgap_jax.runtime.parallel import ONE_DEVICE, Layout
 from aspgap_jax.training.loss import Hyper, hyper_of

@@ -45,9 +45,10 @@ from aspgap_jax.prediction.bundle import BundleInfo
 from aspgap_jax.prediction.predict import Bundle, Estimate, combine, predict_in_batches
 from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.cuts import apply_cuts, format_cuts
+from aspgap_jax.preprocessing.device import to_device
 from aspgap_jax.preprocessing.folds import FoldRows, fold_of
 from aspgap_jax.preprocessing.selection import SELECTIONS
-from aspgap_jax.preprocessing.stars import TrainingSet, to_device
+from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.runtime import parallel, processes
 from aspgap_jax.runtime.interruption import Interruption, Preempted, interruptible
 from aspgap_jax.survey.sample import load_sample
@@ -67,6 +68,7 @@ from aspgap_jax.training.pretraining import Pretrained
 __all__ = ["Settings", "cross_validate", "load_stars", "train"]
 
 DEFAULT_EXECUTION = Execution()
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -112,29 +114,37 @@ def load_stars(data: str, select: str) -> TrainingSet:
     return apply_cuts(stars, SELECTIONS[select], table=data)
 
 
-def open_run(folder: Path, settings: Settings) -> None:
-    """Make the folder of a run, or go on in it.
+def check_run(folder: Path, settings: Settings) -> None:
+    """Refuse a folder in which this run cannot be made, or go on.
+
+    Settings alone, of a start that came to nothing, are in nobody's way.
 
     Raises:
         InputError: the folder holds a run with other settings, or other files.
     """
-    path = folder / "config.json"
-    if not path.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise InputError(f"{folder}: not empty and no run: choose another --out")
-        write_text(path, settings.to_json())
+    path = folder / CONFIG
+    others = (
+        [p for p in folder.iterdir() if p.name[0] != "." and p != path] if folder.is_dir() else []
+    )
+    if not others:
         return
+    if not path.is_file():
+        raise InputError(f"{folder}: not empty and no run: choose another --out")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(f"{path}: no valid JSON ({error}): choose another --out") from error
-    asked = json.loads(settings.to_json())
-    difference = _first_difference(stored, asked)
+    difference = _first_difference(stored, json.loads(settings.to_json()))
     if difference is not None:
         raise InputError(
             f"{folder}: holds a run with another config ({difference}): "
             "choose another --out, or delete that folder"
         )
+
+
+def keep_settings(folder: Path, settings: Settings) -> None:
+    """Write ``config.json``: from here on the folder is this run's."""
+    write_text(folder / CONFIG, settings.to_json())
 
 
 def _first_difference(stored: Any, asked: Any, where: str = "") -> str | None:
@@ -174,7 +184,7 @@ def train(
 def _train(
     folder: Path, settings: Settings, execution: Execution, interruption: Interruption
 ) -> tuple[Bundle, BundleInfo, TrainingSet]:
-    processes.by_main(partial(open_run, folder, settings))
+    processes.by_main(partial(check_run, folder, settings))
     cfg = settings.config
     stars = load_stars(settings.data, settings.select)
     processes.announce(format_cuts(stars.cuts))
@@ -190,6 +200,8 @@ def _train(
     scalers = crossval.fit_scalers(device, rows)
     safety = fitting.Safety(folder, cfg, scalers, execution, interruption)
     what = REAL if has_real_spectra(settings) else EMULATED
+    # Only now: the data have been read, and the cuts and folds hold.
+    processes.by_main(partial(keep_settings, folder, settings))
 
     def pretrain() -> Pretrained:
         spectra = decoder_spectra(folder, settings, stars, rows)

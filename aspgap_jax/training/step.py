@@ -23,8 +23,8 @@ from optax.contrib import ReduceLROnPlateauState, reduce_on_plateau
 from aspgap_jax import model
 from aspgap_jax.config import Config, Loss, Optim
 from aspgap_jax.model import Params, Variables
+from aspgap_jax.preprocessing.device import Stars
 from aspgap_jax.preprocessing.scaling import Scalers
-from aspgap_jax.preprocessing.stars import Stars
 from aspgap_jax.training.loss import (
     Hyper,
     LossTerms,

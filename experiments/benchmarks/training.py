@@ -60,7 +60,8 @@ from aspgap_jax.config import Model as Sizes
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.labels import LABELS
 from aspgap_jax.preprocessing import folds
-from aspgap_jax.preprocessing.stars import Stars, TrainingSet, to_device
+from aspgap_jax.preprocessing.device import Stars, to_device
+from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.training import members as crossval
 from aspgap_jax.training import run as pipeline
 from aspgap_jax.training import step as train

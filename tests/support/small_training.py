@@ -12,7 +12,7 @@ import numpy as np
 from aspgap_jax import model
 from aspgap_jax.config import Config, Data, Loss, Model, Optim, Train
 from aspgap_jax.preprocessing import folds
-from aspgap_jax.preprocessing.stars import Stars, to_device
+from aspgap_jax.preprocessing.device import Stars, to_device
 from aspgap_jax.training import members as crossval
 from aspgap_jax.training import step as train
 from aspgap_jax.training.loss import Hyper

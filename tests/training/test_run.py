@@ -266,6 +266,38 @@ def test_a_run_folder_of_another_config(run: Path, settings: Settings, tmp_path:
         pipeline.train(tmp_path, settings, ALWAYS)
 
 
+def test_a_start_that_fails_blocks_nothing(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stars = made_up_stars()
+    assert "snr" in stars.columns
+    bare = tmp_path / "bare.h5"
+    write_training_store(bare, replace(stars, columns={}))
+    folder = tmp_path / "run"
+    for command, wrong, message in (
+        ("train", ["--select", "giants"], "bare.h5 does not have"),
+        ("crossval", ["--select", "table_1"], "needs the column snr"),
+        (
+            "crossval",
+            ["--select", "usable", "--data.validation-fraction", "0.0001"],
+            "are needed: pass more stars",
+        ),
+        ("train", ["--select", "usable", "--devices", "7"], "7 devices asked for"),
+    ):
+        assert main([command, "--data", str(bare), "--out", str(folder), *wrong]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+        assert not (folder / "config.json").exists()
+    # Killed where the settings were written and nothing was done: they may change.
+    pipeline.keep_settings(folder, replace(settings, select="giants"))
+    _, _, used = pipeline.train(folder, replace(settings, data=str(bare)), ALWAYS)
+    assert len(used) == len(stars)
+    assert json.loads((folder / "config.json").read_text())["select"] == "usable"
+    with pytest.raises(InputError, match="select is usable there and giants here"):
+        pipeline.train(folder, replace(settings, data=str(bare), select="giants"), ALWAYS)
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

@@ -1,0 +1,43 @@
+"""The stars of a training set on the device: normalised by magnitude, as arrays."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from aspgap_jax.preprocessing.scaling import magnitude_factor
+from aspgap_jax.preprocessing.stars import TrainingSet
+from aspgap_jax.typing import XP, Labels
+
+__all__ = ["Stars", "to_device"]
+
+
+class Stars(NamedTuple):
+    """What the device holds of a training set; shared by all trainings on it.
+
+    Spectra are normalised by magnitude, and like the labels in physical units:
+    each training scales them with what its own fold fitted.
+
+    Attributes:
+        xp: normalised spectra ``[star, xp]``.
+        xp_error: their 1-sigma errors, likewise normalised.
+        labels: ``[star, label]``.
+        label_error: ``[star, label]``.
+    """
+
+    xp: XP
+    xp_error: XP
+    labels: Labels
+    label_error: Labels
+
+
+def to_device(stars: TrainingSet, magnitude_exponent: float) -> Stars:
+    """Normalise by magnitude and move to the device, as float32."""
+    factor = magnitude_factor(stars.g_mag, magnitude_exponent)[:, None]
+    return Stars(
+        xp=jnp.asarray(stars.xp / factor, jnp.float32),
+        xp_error=jnp.asarray(stars.xp_error / factor, jnp.float32),
+        labels=jnp.asarray(stars.labels, jnp.float32),
+        label_error=jnp.asarray(stars.label_error, jnp.float32),
+    )
