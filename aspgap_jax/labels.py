@@ -6,6 +6,7 @@ label, add a row here: sizes, scalers, losses, tables and figures follow.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 __all__ = ["LABELS", "Label", "Outlier", "index", "names"]
@@ -54,6 +55,17 @@ class Label:
     limits: tuple[float, float]
     max_error: float
     decimals: int
+
+    @property
+    def plain(self) -> str:
+        """Symbol as plain text.
+
+        Examples:
+            >>> [label.plain for label in LABELS]
+            ['Teff', 'log g', '[M/H]', '[α/M]']
+        """
+        text = self.symbol.replace(r"\alpha", "\N{GREEK SMALL LETTER ALPHA}").replace(r"\rm ", "")
+        return re.sub(r"[\\_{}$]", "", text)
 
     @property
     def axis(self) -> str:

@@ -45,6 +45,8 @@ class Validate:
     """Of the bootstrap."""
     draws: int = 200
     """Bootstrap resamples."""
+    compare: Path | None = None
+    """Folder of another run, validated before: its numbers stand beside."""
 
     def run(self) -> int:
         from aspgap_jax.suite import runner
@@ -52,7 +54,12 @@ class Validate:
         external = runner.check_externals(self.external)
         ids = runner.check_ids(self.id_column, self.id_release, self.id_map, external)
         text, whole = runner.validate(
-            self.run_folder, external, seed=self.seed, draws=self.draws, ids=ids
+            self.run_folder,
+            external,
+            seed=self.seed,
+            draws=self.draws,
+            ids=ids,
+            compare=self.compare,
         )
         print(text)
         return 0 if whole else 1

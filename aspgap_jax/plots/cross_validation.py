@@ -93,6 +93,7 @@ def one_to_one(
     truth: Float[np.ndarray, "star label"],
     *,
     reference: str = "APOGEE",
+    columns: int = 4,
 ) -> Figure:
     """Figure 5: predicted against true labels, coloured by the logarithm of the density.
 
@@ -104,8 +105,9 @@ def one_to_one(
         prediction: predicted labels.
         truth: true labels, NaN where unknown.
         reference: where ``truth`` comes from, for the axes.
+        columns: panels in a row.
     """
-    figure, panels = label_panels(1.2)
+    figure, panels = label_panels(1.2, columns)
     drawn = []
     for axes, column in zip(panels, range(len(labels.LABELS)), strict=True):
         x, y = complete(truth[:, column], prediction[:, column])
@@ -116,7 +118,7 @@ def one_to_one(
         norm = log_norm(drawn)
         for cells in drawn:
             cells.set_norm(norm)
-        bar = {"location": "top", "aspect": 90, "format": "{x:g}"}
+        bar = {"location": "top", "aspect": 22 * columns, "format": "{x:g}"}
         colour_bar(figure, drawn[0], panels, COUNT, **bar)
     return figure
 
@@ -127,6 +129,7 @@ def one_to_one_by_sigma(
     truth: Float[np.ndarray, "star label"],
     *,
     reference: str = "APOGEE",
+    columns: int = 4,
 ) -> Figure:
     """Figure 6: as :func:`one_to_one`, coloured by the median predicted sigma of a cell.
 
@@ -135,8 +138,9 @@ def one_to_one_by_sigma(
         sigma: their predicted 1-sigma uncertainties.
         truth: true labels, NaN where unknown.
         reference: where ``truth`` comes from, for the axes.
+        columns: panels in a row.
     """
-    figure, panels = label_panels(1.2)
+    figure, panels = label_panels(1.2, columns)
     for axes, column in zip(panels, range(len(labels.LABELS)), strict=True):
         label = labels.LABELS[column]
         x, y, s = complete(truth[:, column], prediction[:, column], sigma[:, column])
@@ -149,7 +153,7 @@ def one_to_one_by_sigma(
     return figure
 
 
-def chi_distribution(chi: Float[np.ndarray, "star label"]) -> Figure:
+def chi_distribution(chi: Float[np.ndarray, "star label"], *, columns: int = 4) -> Figure:
     """Figure 8: distribution of chi with N(0, 1) and a normal fitted to its core.
 
     The fitted normal has the median and the MAD scatter of all stars: a few outliers
@@ -157,8 +161,9 @@ def chi_distribution(chi: Float[np.ndarray, "star label"]) -> Figure:
 
     Args:
         chi: (truth - prediction) / sqrt(truth_error^2 + sigma^2), NaN where unknown.
+        columns: panels in a row.
     """
-    figure, panels = label_panels(0.9)
+    figure, panels = label_panels(0.9, columns)
     edges = np.linspace(-CHI_RANGE, CHI_RANGE, 61)
     grid = np.linspace(-CHI_RANGE, CHI_RANGE, 401)
     peaks = [0.4]
@@ -185,7 +190,8 @@ def chi_distribution(chi: Float[np.ndarray, "star label"]) -> Figure:
     for axes in panels:
         # One scale, and room for the numbers above the peak.
         axes.set_ylim(0.0, 1.45 * max(peaks))
-    panels[0].set_ylabel("probability density", fontsize=FONT)
+    for axes in panels[::columns]:
+        axes.set_ylabel("probability density", fontsize=FONT)
     panels[0].legend(loc="upper right", fontsize=SMALL, frameon=False, handlelength=1.6)
     return figure
 

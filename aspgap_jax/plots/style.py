@@ -51,12 +51,18 @@ def new_figure(ratio: float) -> Figure:
     return Figure(figsize=(PAGE_WIDTH, PAGE_WIDTH * ratio), layout="constrained")
 
 
-def label_panels(ratio: float) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel a label, at most four in a row, of that height to width."""
+def label_panels(ratio: float, columns: int = 4) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel a label, of that height to width.
+
+    Args:
+        ratio: height of a panel over its width.
+        columns: panels in a row, at most; four fill the page, two a phone.
+    """
     count = len(labels.LABELS)
-    width = min(4, count)
+    width = min(columns, count)
     height = -(-count // width)
-    figure = new_figure(ratio * height / 4)
+    panel = PAGE_WIDTH / 4
+    figure = Figure(figsize=(panel * columns, panel * ratio * height), layout="constrained")
     grid = figure.subplots(height, width, squeeze=False).ravel()
     for axes in grid[count:]:
         axes.set_axis_off()

@@ -148,6 +148,7 @@ def figure05(inputs: Inputs) -> Result:
         "figure05_one_to_one",
         plots.one_to_one(p.prediction, p.truth),
         "Fig. 5: labels predicted out of fold from XP spectra against APOGEE's. Dashed, one rms.",
+        plots.one_to_one(p.prediction, p.truth, columns=2),
     )
     return Result(metrics_table(p), (drawn,), PAPER, (f"Paper: {SOURCE}.",))
 
@@ -170,6 +171,7 @@ def figure06(inputs: Inputs) -> Result:
         "figure06_one_to_one_by_sigma",
         plots.one_to_one_by_sigma(p.prediction, p.sigma, p.truth),
         "Fig. 6: as Fig. 5, coloured by the median predicted uncertainty of a cell.",
+        plots.one_to_one_by_sigma(p.prediction, p.sigma, p.truth, columns=2),
     )
     return Result(numbers, (drawn,))
 
@@ -237,7 +239,8 @@ def figure08(inputs: Inputs) -> Result:
     drawn = Drawn(
         "figure08_chi",
         plots.chi_distribution(chi),
-        "Fig. 8: residuals over their uncertainties (chi), N(0, 1) and the best-fitting normal.",
+        "Fig. 8: residuals over their uncertainties (chi), N(0, 1) and a normal of their core.",
+        plots.chi_distribution(chi, columns=2),
     )
     paper = {name: {"sigma": "~1.3"} for name in ("teff", "logg", "m_h")}
     note = "Right are mean 0, sigma 1, coverage 0.683 (|chi| < 1) and 0.950 (|chi| < 1.96)."

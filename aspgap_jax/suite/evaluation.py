@@ -61,8 +61,8 @@ def evaluate(folder: Path) -> str:
     return "\n".join([metrics.format_table(table), "", "written:", *lines])
 
 
-def draw(folder: Path, predictions: Predictions) -> list[tuple[Path, str]]:
-    """Draw the figures of a cross-validation; paths and captions."""
+def draw(folder: Path, predictions: Predictions) -> list[report.Picture]:
+    """Draw the figures of a cross-validation."""
     truth, predicted = predictions.truth, predictions.prediction
     chi = metrics.normalised_residual(predicted, predictions.sigma, truth, predictions.truth_error)
     history = read_log(folder / "log.jsonl")
@@ -86,7 +86,7 @@ def draw(folder: Path, predictions: Predictions) -> list[tuple[Path, str]]:
     for name, (figure, caption) in drawn.items():
         path = folder / "figures" / f"{name}.png"
         plots.save(figure, path)
-        figures.append((path, caption))
+        figures.append(report.Picture(path, caption))
     return figures
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,9 @@ from aspgap_jax import plots
 from aspgap_jax.errors import InputError, TooFewStars
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.suite import STUDIES, report
+from aspgap_jax.suite.provenance import provenance
 from aspgap_jax.suite.study import Inputs, Missing, Result, Study, open_inputs
+from aspgap_jax.suite.verdict import judge
 from aspgap_jax.survey.external import EXTERNALS
 from aspgap_jax.survey.ids import BY_NAME, IdChoice
 
@@ -39,7 +42,7 @@ class Written(NamedTuple):
     """
 
     numbers: Any
-    section: str
+    section: report.Section
 
 
 class Outcome(NamedTuple):
@@ -108,7 +111,29 @@ def check_ids(
     return found
 
 
-def run_studies(inputs: Inputs, studies: Sequence[Study] = STUDIES) -> Outcome:
+def read_validation(folder: Path) -> dict[str, Any]:
+    """The numbers that ``aspgap validate`` has written for a run.
+
+    Raises:
+        InputError: it has not, or they cannot be read.
+    """
+    path = folder / "validation.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{path}: no numbers to compare with ({error}): run `aspgap validate {folder}` first"
+        ) from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: not the numbers of a validation: run `aspgap validate {folder}`")
+    return found
+
+
+def run_studies(
+    inputs: Inputs,
+    studies: Sequence[Study] = STUDIES,
+    other: Mapping[str, Any] = MappingProxyType({}),
+) -> Outcome:
     """Run studies one after the other, and write their figures into ``figures`` of the run.
 
     One that fails, in what it computes or in what is written of it, does not stop the
@@ -117,7 +142,7 @@ def run_studies(inputs: Inputs, studies: Sequence[Study] = STUDIES) -> Outcome:
     done, missing, failed = [], [], []
     for study in tqdm(studies, desc="validate", unit="study", disable=None):
         try:
-            done.append((study, _written(study, inputs)))
+            done.append((study, _written(study, inputs, other.get(study.name, {}))))
         except (Missing, TooFewStars) as error:
             missing.append((study, str(error)))
         except InputError as error:
@@ -129,12 +154,12 @@ def run_studies(inputs: Inputs, studies: Sequence[Study] = STUDIES) -> Outcome:
     return Outcome(tuple(done), tuple(missing), tuple(failed))
 
 
-def _written(study: Study, inputs: Inputs) -> Written:
+def _written(study: Study, inputs: Inputs, other: Mapping[str, Any]) -> Written:
     result = study.run(inputs)
     numbers = json_ready(result.numbers)
     figures = write_figures(inputs.folder / "figures", result)
     entry = report.Entry(
-        study.title, numbers, result.paper, figures, result.notes, words=result.words
+        study.title, numbers, result.paper, figures, result.notes, result.words, other
     )
     return Written(numbers, report.study_section(entry))
 
@@ -152,13 +177,17 @@ def json_ready(value: Any) -> Any:
     return value
 
 
-def write_figures(folder: Path, result: Result) -> list[tuple[Path, str]]:
-    """Write the figures of a study as PNG and PDF; paths of the PNGs and their captions."""
+def write_figures(folder: Path, result: Result) -> list[report.Picture]:
+    """Write the figures of a study as PNG and PDF; what a page shows of them."""
     written = []
     for drawn in result.figures:
         for suffix in (".png", ".pdf"):
             plots.save(drawn.figure, folder / f"{drawn.stem}{suffix}")
-        written.append((folder / f"{drawn.stem}.png", drawn.caption))
+        narrow = None
+        if drawn.narrow is not None:
+            narrow = folder / f"{drawn.stem}_narrow.png"
+            plots.save(drawn.narrow, narrow)
+        written.append(report.Picture(folder / f"{drawn.stem}.png", drawn.caption, narrow))
     return written
 
 
@@ -170,6 +199,7 @@ def validate(
     seed: int = 0,
     draws: int = 200,
     ids: Mapping[str, IdChoice] | None = None,
+    compare: Path | None = None,
 ) -> tuple[str, bool]:
     """Run all studies that the data of a run allow, and write the report.
 
@@ -184,15 +214,18 @@ def validate(
         seed: of everything random.
         draws: bootstrap resamples.
         ids: what the user says of the ids of external files, by name.
+        compare: folder of another run, validated before, whose numbers stand beside.
 
     Returns:
         What to print, and whether no study failed.
 
     Raises:
-        InputError: the folder holds no predictions.
+        InputError: the folder holds no predictions, or the other run no numbers.
     """
+    # First: the studies take minutes.
+    other = {} if compare is None else read_validation(compare)
     inputs = open_inputs(folder, external, seed=seed, draws=draws, ids=ids)
-    outcome = run_studies(inputs, studies)
+    outcome = run_studies(inputs, studies, other)
     numbers = {study.name: written.numbers for study, written in outcome.done}
     reasons = {
         "not_run": {study.name: reason for study, reason in outcome.missing},
@@ -201,17 +234,25 @@ def validate(
     }
     write_text(folder / "validation.json", json.dumps(numbers | reasons, indent=2) + "\n")
     p = inputs.predictions
-    given = ", ".join(f"{name}: {path}" for name, path in inputs.external.items())
+    sources = {
+        "predictions": folder / "predictions.h5",
+        "config": folder / "config.json",
+        **{f"catalogue {name}": path for name, path in inputs.external.items()},
+    }
+    if compare is not None:
+        sources["other run"] = compare / "validation.json"
     report.write_validation(
         folder / "validation.html",
         title="Validation of AspGap labels",
+        verdict=judge(numbers),
         facts={
             "run": str(folder),
             "stars": f"{len(p):,}",
             "predicted out of fold": "yes" if (p.fold >= 0).all() else "no, or not all",
-            "other catalogues": given or "none",
-            "of these": "; ".join(inputs.remarks.lines) or "nothing was left out or replaced",
+            "of other catalogues": "; ".join(inputs.remarks.lines)
+            or "nothing was left out or replaced",
             "bootstrap": f"{draws} resamples, seed {seed}",
+            **provenance(sources),
         },
         studies=[written.section for _, written in outcome.done],
         missing={study.title: reason for study, reason in outcome.missing},

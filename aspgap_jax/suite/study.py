@@ -133,11 +133,13 @@ class Drawn(NamedTuple):
         stem: of its files, which get the suffixes .png and .pdf.
         figure: the figure.
         caption: what it shows.
+        narrow: the same for narrow screens, where it has many panels beside each other.
     """
 
     stem: str
     figure: Figure
     caption: str
+    narrow: Figure | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import pytest
 from aspgap_jax import labels
 from aspgap_jax.errors import InputError
 from aspgap_jax.labels import LABELS
-from aspgap_jax.suite.report import Entry, study_section, write_report, write_validation
+from aspgap_jax.suite.report import Entry, Picture, study_section, write_report, write_validation
+from aspgap_jax.suite.verdict import Claim, Verdict
 from support.pages import Page
 
 PIXEL = base64.b64decode(
@@ -93,7 +94,7 @@ def test_figures_are_embedded_and_nothing_is_fetched(tmp_path: Path) -> None:
     figure = tmp_path / "elsewhere" / "chi.png"
     figure.parent.mkdir()
     figure.write_bytes(PIXEL)
-    page = write(tmp_path / "report.html", figures=[(figure, "Distribution of χ")])
+    page = write(tmp_path / "report.html", figures=[Picture(figure, "Distribution of χ")])
     (source,) = page.attributes["src"]
     assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == PIXEL
     assert page.attributes["alt"] == ["Distribution of χ"]
@@ -123,7 +124,7 @@ def test_every_text_is_escaped(tmp_path: Path) -> None:
         title=evil,
         summary={evil: evil},
         cuts=[(evil, 3)],
-        figures=[(figure, evil)],
+        figures=[Picture(figure, evil)],
         files=[(tmp_path / "x.h5", evil)],
     )
     assert "<script" not in (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -140,9 +141,9 @@ def test_a_section_without_content_is_left_out(tmp_path: Path) -> None:
 
 def test_an_unusable_figure_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.png: the figure cannot be read"):
-        write(tmp_path / "report.html", figures=[(tmp_path / "absent.png", "")])
+        write(tmp_path / "report.html", figures=[Picture(tmp_path / "absent.png", "")])
     with pytest.raises(InputError, match=r"chi\.pdf: a page shows \.png"):
-        write(tmp_path / "report.html", figures=[(tmp_path / "chi.pdf", "")])
+        write(tmp_path / "report.html", figures=[Picture(tmp_path / "chi.pdf", "")])
     assert not (tmp_path / "report.html").exists()
 
 
@@ -152,6 +153,7 @@ def write_study(path: Path, numbers: dict[str, Any], paper: dict[str, Any]) -> P
     write_validation(
         path,
         title="Validation",
+        verdict=None,
         facts={"stars": "5"},
         studies=[study_section(entry)],
         missing={"Figure 13": "needs a file"},
@@ -173,12 +175,12 @@ def test_nested_numbers_become_tables(tmp_path: Path) -> None:
     page = write_study(tmp_path / "validation.html", numbers, {})
     assert ["stars", "12,345"] in page.rows
     assert ["label", "-"] in page.rows
-    assert ["", "precision", "n"] in page.rows
+    assert ["", "precision", "stars"] in page.rows
     assert ["low", "0.9176", "3"] in page.rows
     assert ["high", "0.85", "1,000"] in page.rows
     assert ["", "slope"] in page.rows
-    assert ["teff [K]", "48.04", "0.05 %"] in page.rows
-    assert "deep: all" in page.text
+    assert ["Teff [K]", "48.04", "0.05 %"] in page.rows
+    assert "deep: all stars" in page.text
     # Lists are left to the JSON file.
     assert not any("1.0" in cell or "2.0" in cell for row in page.rows for cell in row)
     assert ["Figure 13", "needs a file"] in page.rows
@@ -200,7 +202,72 @@ def test_the_papers_numbers_stand_beside_those_they_belong_to(tmp_path: Path) ->
     }
     page = write_study(tmp_path / "v.html", numbers, paper)
     assert ["stars", "7", "142,130"] in page.rows
-    assert ["", "rms", "paper", "mae"] in page.rows
-    assert ["teff [K]", "50", "48", "40"] in page.rows
-    assert ["logg [dex]", "0.2", "", "0.1"] in page.rows
+    assert ["", "rms", "paper", "MAE"] in page.rows
+    assert ["Teff [K]", "50", "48", "40"] in page.rows
+    assert ["log g [dex]", "0.2", "", "0.1"] in page.rows
     assert ["low", "0.9", "0.97"] in page.rows
+
+
+def test_groups_with_the_same_columns_share_a_table(tmp_path: Path) -> None:
+    rows = {"teff": {"rms": 50.0}, "logg": {"rms": 0.2}}
+    numbers = {"all": rows, "g_lt_14": {"teff": {"rms": 40.0}}}
+    entry = Entry("Figure 99", numbers, {"g_lt_14": {"teff": {"rms": "46"}}}, (), ())
+    write_page(tmp_path / "v.html", entry)
+    page = Page(tmp_path / "v.html")
+    assert page.rows.count(["", "rms", "paper"]) == 1
+    assert page.rows[1:] == [
+        ["all stars"],
+        ["Teff [K]", "50", ""],
+        ["log g [dex]", "0.2", ""],
+        ["G < 14"],
+        ["Teff [K]", "40", "46"],
+    ]
+
+
+def test_another_run_stands_beside(tmp_path: Path) -> None:
+    numbers = {"stars": 7, "all": {"teff": {"rms": 50.0}}}
+    other = {"stars": 9, "all": {"teff": {"rms": 45.25}}}
+    paper = {"all": {"teff": {"rms": "48"}}}
+    write_page(tmp_path / "v.html", Entry("Figure 99", numbers, paper, (), (), other=other))
+    page = Page(tmp_path / "v.html")
+    assert ["", "value", "other"] in page.rows
+    assert ["stars", "7", "9"] in page.rows
+    assert ["", "rms", "paper", "other"] in page.rows
+    assert ["Teff [K]", "50", "48", "45.25"] in page.rows
+
+
+def write_page(path: Path, entry: Entry, verdict: Verdict | None = None) -> None:
+    write_validation(
+        path,
+        title="Validation",
+        verdict=verdict,
+        facts={},
+        studies=[study_section(entry)],
+        missing={},
+        failed={},
+        files=[],
+    )
+
+
+def test_the_verdict_stands_above_the_contents_which_lead_to_the_studies(tmp_path: Path) -> None:
+    claims = (Claim("rms", "40.1", "48", True), Claim("recall", "0.78", "0.94", False))
+    entry = Entry("Fig. 99: a <study>", {"stars": 7}, {}, (), ())
+    write_page(tmp_path / "v.html", entry, Verdict(claims, "1 of the 2 hold.", "a note"))
+    page = Page(tmp_path / "v.html")
+    assert ["rms", "40.1", "48", "held"] in page.rows
+    assert ["recall", "0.78", "0.94", "not held"] in page.rows
+    assert page.text.index("1 of the 2 hold.") < page.text.index("Contents")
+    assert "#fig-99-a-study" in page.attributes["href"]
+    assert "fig-99-a-study" in page.attributes["id"]
+
+
+def test_a_narrow_screen_gets_the_narrow_figure(tmp_path: Path) -> None:
+    wide, narrow = tmp_path / "wide.png", tmp_path / "narrow.png"
+    wide.write_bytes(PIXEL)
+    narrow.write_bytes(PIXEL[:-4])
+    entry = Entry("Figure 99", {}, {}, (Picture(wide, "panels", narrow),), ())
+    write_page(tmp_path / "v.html", entry)
+    page = Page(tmp_path / "v.html")
+    (source,) = page.attributes["srcset"]
+    assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == PIXEL[:-4]
+    assert page.attributes["media"] == ["(max-width: 40rem)"]
