@@ -283,7 +283,7 @@ PAPER = Config(
 )
 
 # Lambda_1 is not stated either. It is 0: a small one changes nothing that can be
-# measured on the sample (experiments/choices_study.py).
+# measured on the sample (experiments/studies/choices_study.py).
 COMPACT = Config(
     loss=Loss(kl=KL_OVER_N * 8_860),  # N: a training fold of the sample's giants
     optim=Optim(schedule="cosine", clip_norm=1.0),

@@ -6,9 +6,6 @@ Expect: with coefficients, most stars above 100 (1-10) and above 1 (11-55); the 
 sampled spectra, whose S/N is another quantity: medians of 42 (BP) and 98 (RP).
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("figure01"))
+script.run("figure01")

@@ -5,9 +5,6 @@ Needs: reference labels in the run.
 Expect: 19,686 giants in the demo, 142,130 stars in the paper.
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("figure02"))
+script.run("figure02")

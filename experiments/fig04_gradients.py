@@ -11,7 +11,6 @@ nothing; in the part that it sees, correlations with the synthesis of 0.4 for Te
 shows an example that agrees and gives no number.
 """
 
-from aspgap_jax.suite.script import main
+from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    raise SystemExit(main("figure04"))
+script.run("figure04")

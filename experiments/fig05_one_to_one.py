@@ -5,9 +5,6 @@ Needs: reference labels in the run.
 Expect: the numbers of metrics.json; the paper's rms is 48 K, 0.12, 0.07 and 0.03 dex.
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("figure05"))
+script.run("figure05")

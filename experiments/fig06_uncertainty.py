@@ -6,9 +6,6 @@ Expect: stars of the highest quarter of sigma have 2.6 to 5.3 times the rms of t
 quarter in the demo.
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("figure06"))
+script.run("figure06")

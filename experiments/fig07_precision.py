@@ -6,9 +6,6 @@ Expect: all but the bias fall with S/N; [alpha/M] falls least. The paper reaches
 0.05 and 0.02 dex at an RP S/N of 800.
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("figure07"))
+script.run("figure07")

@@ -6,9 +6,6 @@ Expect: sigma 1.0 +- 0.1 (the paper: about 1.3); coverage of 0.73 to 0.77 at 68%
 0.96 at 95% in the demo: a narrow core with wide wings.
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("figure08"))
+script.run("figure08")

@@ -5,9 +5,6 @@ Needs: S/N columns, or the sampled spectra of the run.
 Expect: sigma correlates more with S/N than with G, for every label.
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("figure09"))
+script.run("figure09")

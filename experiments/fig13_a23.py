@@ -6,9 +6,6 @@ teff_xgboost, logg_xgboost, mh_xgboost.
 Expect: the paper: scatter of 73 K, 0.2 and 0.1 dex; 45 K, 0.12 and 0.07 dex at high quality.
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("figure13"))
+script.run("figure13")

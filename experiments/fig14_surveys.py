@@ -6,9 +6,6 @@ and cuts stand in aspgap_jax/survey/external.py.
 Expect: the paper: scatter of 61, 59 and 77 K; 0.14, 0.17 and 0.18 dex in log g.
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("figure14"))
+script.run("figure14")

@@ -7,9 +7,6 @@ APOGEE_ID, RV_PROB, FEH_PROB, PM_PROB) and --external clusters=FILE (NAME, FE_H)
 Expect: the paper: 66 of 67 clusters within 0.2 dex, those with many members within 0.07 dex.
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("figure15"))
+script.run("figure15")

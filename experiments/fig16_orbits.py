@@ -7,9 +7,6 @@ Needs: --external orbits=FILE (Kordopatis et al. 2023: source id, Lz and Jz in k
 Expect: high-alpha stars have larger J_z and smaller L_z in both bins of [M/H].
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("figure16"))
+script.run("figure16")

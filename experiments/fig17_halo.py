@@ -7,9 +7,6 @@ Expect: most GES and LMC stars below the dividing line; loose, radial orbits les
 high-alpha than bound ones.
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("figure17"))
+script.run("figure17")

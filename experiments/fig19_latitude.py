@@ -6,9 +6,6 @@ Expect: no systematic offset between |b| < 10 and |b| > 30 deg, but a larger sca
 plane.
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("figure19"))
+script.run("figure19")

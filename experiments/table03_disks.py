@@ -6,9 +6,6 @@ Expect: the paper: low 0.97 and 0.96, high 0.93 and 0.94 (precision, recall); th
 and 0.95, 0.86 and 0.78.
 """
 
-import sys
-
 from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    sys.exit(script.main("table03"))
+script.run("table03")

@@ -52,7 +52,7 @@ def instrument_matrix() -> Float[np.ndarray, "sample coeff"]:
     """From coefficients to samples, W m^-2 nm^-1 per e-/s (Gaia DR3, both bands).
 
     The matrix of :func:`aspgap_jax.survey.xp.instrument.instrument_model`, kept with
-    the package (``experiments/instrument_matrix.py``), because GaiaXPy is no
+    the package (``experiments/package_data/instrument_matrix.py``), because GaiaXPy is no
     requirement of it.
     """
     path = resources.files("aspgap_jax") / "data" / "xp_instrument.npy"

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import tyro
 
@@ -16,7 +16,7 @@ from aspgap_jax.suite import STUDIES
 from aspgap_jax.suite.runner import check_externals, json_ready, write_figures
 from aspgap_jax.suite.study import open_inputs
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,21 @@ class Options:
     """Bootstrap resamples."""
 
 
+def run(name: str) -> NoReturn:
+    """A script: run the study called ``name`` on what the command line says, and exit."""
+    sys.exit(main(name))
+
+
 def main(name: str, arguments: list[str] | None = None) -> int:
-    """Run the study called ``name``; returns the exit status, 2 if its data are not there."""
+    """Run a study and print its numbers.
+
+    Args:
+        name: of the study, a key of ``validation.json``.
+        arguments: of the command line; by default those of the process.
+
+    Returns:
+        The exit status: 2 if the data of the study are not there.
+    """
     study = next(study for study in STUDIES if study.name == name)
     options = tyro.cli(Options, args=arguments, description=f"{study.title}. Needs {study.needs}.")
     try:

@@ -2,10 +2,10 @@
 
 Everything else in the synthesis follows from the labels. The constants come from
 
-    python experiments/synthesis_calibration.py
+    python experiments/studies/synthesis_calibration.py
 
 which fits 20 giants (3850 to 5250 K) and holds every constant near its textbook
-value; ``experiments/synthesis_realism.py`` judges the result on other giants and
+value; ``experiments/studies/synthesis_realism.py`` judges the result on other giants and
 on real spectra. The strength scales absorb errors of gf values and partition
 functions, departures from one-dimensional equilibrium and, in Ca and Ni, lines
 of the list that the emulator does not show.

@@ -3,7 +3,7 @@
 All in one run, in rounds in which the programs take turns; every figure is a
 median. Both frameworks train the preset `paper` in float32 on the same batches of
 real stars (the sample; its spectra have 343 values), with dropout, the whole loss
-and Adam. PyTorch is experiments/reference_torch.py, eager and through
+and Adam. PyTorch is experiments/benchmarks/reference_torch.py, eager and through
 torch.compile, with its fused Adam and spectra that were scaled beforehand; ours
 gathers, scales and validates (on a few stars) as in every run. The APOGEE decoders
 hold random numbers: no time depends on them.
@@ -36,7 +36,6 @@ import argparse
 import functools
 import json
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -230,7 +229,6 @@ def repeat(job: Job) -> Callable[[], None]:
 
 def torch_programs(job: Job, steps: int) -> dict[str, Callable[[], None]]:
     """Programs of as many steps of the reference, on the same stars in the same scaling."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     import reference_torch as reference
     import torch
 

@@ -23,7 +23,7 @@ from aspgap_jax.suite import Inputs, Missing, Result, Study
 from aspgap_jax.suite.runner import check_externals, check_ids, json_ready, run_studies, validate
 from aspgap_jax.suite.study import Drawn
 from aspgap_jax.survey.store import write_training_store
-from support import ROOT
+from support.experiments import EXPERIMENTS, load_experiment
 from support.external_files import (
     a23,
     galah,
@@ -41,7 +41,6 @@ from support.pages import Page
 
 N = 600
 STUDIES = {study.name: study for study in suite.STUDIES}
-EXPERIMENTS = ROOT / "experiments"
 
 
 def signals(seed: int = 8) -> dict[str, np.ndarray]:
@@ -562,7 +561,11 @@ def test_a_result_that_fits_together() -> None:
 
 @pytest.mark.parametrize(
     "script",
-    sorted(p.name for p in EXPERIMENTS.glob("*.py") if "suite.script" in p.read_text()),
+    sorted(
+        str(p.relative_to(EXPERIMENTS))
+        for p in EXPERIMENTS.rglob("*.py")
+        if "script.run(" in p.read_text()
+    ),
 )
 def test_each_script_runs_its_study(
     script: str, stars: Predictions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -570,10 +573,8 @@ def test_each_script_runs_its_study(
     """The script names a study that exists, and its docstring says how to run it."""
     text = (EXPERIMENTS / script).read_text()
     called: list[str] = []
-    monkeypatch.setattr("aspgap_jax.suite.script.main", lambda name: called.append(name) or 0)
-    source = compile(text, script, "exec")
-    with pytest.raises(SystemExit):
-        exec(source, {"__name__": "__main__"})
+    monkeypatch.setattr("aspgap_jax.suite.script.run", called.append)
+    load_experiment(script.removesuffix(".py"))
     assert called[0] in STUDIES
     for word in (f"Run: python experiments/{script}", "Expect"):
         assert word in text

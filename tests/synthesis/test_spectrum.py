@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -28,12 +26,14 @@ from aspgap_jax.synthesis.grid import (
 )
 from aspgap_jax.synthesis.species import ELEMENTS, ISOTOPES, SPECIES
 from aspgap_jax.synthesis.spectrum import line_strengths
-from support import ROOT
+from aspgap_jax.validation.kurucz import load_kurucz
+from support.experiments import load_experiment
 
 K_EV = constants.k / constants.e
 HC_K = 100.0 * constants.h * constants.c / constants.k  # cm K
 SOLAR = 10.0 ** np.array([element.abundance - 12.0 for element in ELEMENTS])
 GIANT = (4500.0, 2.2, 0.0, 0.0)
+NETWORK = "data/apogee_emulator/kurucz_apogee_network.npz"
 CONSTANTS = jax.tree.map(jnp.asarray, CALIBRATION)
 
 
@@ -45,14 +45,7 @@ def lines() -> LineList:
 @pytest.fixture(scope="module")
 def realism() -> ModuleType:
     """The script of the study: the tests judge by the same metric."""
-    path = ROOT / "experiments" / "synthesis_realism.py"
-    spec = importlib.util.spec_from_file_location("synthesis_realism", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_experiment("studies/synthesis_realism")
 
 
 # --- the line list ---------------------------------------------------------------------------
@@ -256,7 +249,7 @@ def test_emulated_spectra_resemble_kurucz_spectra(
     grid = realism.giants()
     assert grid[:, 0].min() == 3900.0
     assert grid[:, 0].max() == 5200.0
-    theirs = realism.Kurucz(shared).normalised(grid)
+    theirs = realism.kurucz_normalised(load_kurucz(shared / NETWORK), grid)
     ours = realism.normalise(synthesize_in_batches(grid, lines, batch_size=2))
     scores = realism.correlations(ours, theirs)
     assert np.median(scores) >= 0.8

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -22,17 +20,12 @@ import pytest
 from aspgap_jax.prediction.bundle import load_bundle, save_bundle
 from aspgap_jax.runtime.interruption import RESUME_ME
 from aspgap_jax.training.log import read_log
-from support import ROOT
+from support.experiments import load_experiment
 
 
 @pytest.fixture(scope="module")
 def crash() -> ModuleType:
-    path = ROOT / "experiments" / "crash_study.py"
-    spec = importlib.util.spec_from_file_location("crash_study", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["crash_study"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_experiment("studies/crash_study")
 
 
 @pytest.fixture(scope="module")

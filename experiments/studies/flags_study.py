@@ -10,7 +10,7 @@ Faults are injected into sampled spectra and then projected onto what Gaia's ins
 model can produce, as if the coefficients had been at fault: otherwise each would be
 caught by not being a spectrum of that instrument at all.
 
-Run: aspgap crossval --out runs/cv && python experiments/flags_study.py --run runs/cv
+Run: aspgap crossval --out runs/cv && python experiments/studies/flags_study.py --run runs/cv
 Expect: 1.4% of the clean giants flagged (1% by the scores, the rest for low S/N), every
 fault in 100% of the spectra, 93% of the hot stars, and 65% of the dwarfs, of which
 networks trained on giants know nothing (79% of those below 5500 K).

@@ -5,22 +5,24 @@ giants drawn at random (a fixed seed; not the grid that synthesis_realism.py jud
 with Gaussian priors that hold every constant near its textbook value. The result is
 CALIBRATION in aspgap_jax/synthesis/calibration.py; it is fitted once, not per star.
 
-Run: python experiments/synthesis_calibration.py
+Run: python experiments/studies/synthesis_calibration.py kurucz_apogee_network.npz
 Expect a rms of 0.032 and the numbers of that file to 0.01, in about a minute on two cores.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from synthesis_realism import Kurucz, branch_gravity, normalise, shared_folder
+from synthesis_realism import branch_gravity, kurucz_normalised, normalise
 
 from aspgap_jax.apstar import in_chips, running_continuum
 from aspgap_jax.synthesis import CALIBRATION, Calibration, LineList, load_lines, synthesize
 from aspgap_jax.synthesis.species import ISOTOPES, SPECIES
+from aspgap_jax.validation.kurucz import load_kurucz
 
 # Textbook values with the freedom (standard deviation) the fit has around them.
 PRIOR = Calibration(
@@ -119,6 +121,7 @@ def normal_equations(
 def main() -> None:
     """Runs the fit and prints the constants."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("kurucz", type=Path, help="kurucz_apogee_network.npz")
     parser.add_argument("--stars", type=int, default=20)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--steps", type=int, default=8)
@@ -128,7 +131,7 @@ def main() -> None:
         parser.error(f"--stars must be a multiple of {BATCH}, the number of stars at a time")
     lines = load_lines()
     labels = training_labels(args.stars, args.seed)
-    target = Kurucz(shared_folder()).normalised(labels)
+    target = kurucz_normalised(load_kurucz(args.kurucz), labels)
     width = flatten(FREEDOM)
     free = np.flatnonzero(width)
     vector = flatten(PRIOR if args.start == "textbook" else CALIBRATION)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
@@ -18,7 +17,7 @@ from aspgap_jax.config import Config, Loss, Model, Optim
 from aspgap_jax.preprocessing.scaling import RobustScaler, Scalers
 from aspgap_jax.training import loss
 from aspgap_jax.training import step as train
-from support import ROOT
+from support.experiments import load_experiment
 
 torch = pytest.importorskip("torch", reason='PyTorch is absent: pip install ".[benchmarks]"')
 
@@ -40,13 +39,7 @@ CFG = Config(
 
 @pytest.fixture(scope="module")
 def reference() -> ModuleType:
-    path = ROOT / "experiments" / "reference_torch.py"
-    spec = importlib.util.spec_from_file_location("reference_torch", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_experiment("benchmarks/reference_torch")
 
 
 def shaken(variables: Any, seed: int) -> Any:

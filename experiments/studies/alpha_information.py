@@ -3,7 +3,7 @@
 Conditional permutation test and matched pairs, beside two predictions that cannot know it:
 cubic functions of the other labels, of APOGEE's and of AspGap's own.
 
-Run: python experiments/alpha_information.py --run runs/demo --out alpha
+Run: python experiments/studies/alpha_information.py --run runs/demo --out alpha
 Input: a run with predictions out of fold and the truth.
 Expect, from the demo run: partial correlation 0.53 at fixed APOGEE labels (95% of
 permutations stay below 0.02), 0.47 where AspGap's own other labels are fixed too; a
@@ -12,7 +12,6 @@ labels and reddening that differ by 0.17 dex, 84% come in the right order, with 
 0.42 +- 0.02: [alpha/M] is measured, and shrunk towards what the other labels suggest.
 """
 
-from aspgap_jax.suite.script import main
+from aspgap_jax.suite import script
 
-if __name__ == "__main__":
-    raise SystemExit(main("alpha_information"))
+script.run("alpha_information")

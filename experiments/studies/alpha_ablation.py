@@ -12,7 +12,7 @@ seeds are members of one vmapped training:
 Differences are paired by star, out of fold, averaged over seeds, with 95% bootstrap
 intervals over stars; the spread of single seeds is printed beside them.
 
-Run: python experiments/alpha_ablation.py --out runs/ablation --json ablation.json
+Run: python experiments/studies/alpha_ablation.py --out runs/ablation --json ablation.json
 Expect: half an hour on two cores. [alpha/M] does not care: its rms without minus with the
 hallucinator was -0.00006 [-0.00020, +0.00008] dex, of 0.061, and -0.00017 [-0.00035, +0.00001]
 for ``without_1``. ``without`` was worse in log g (by 0.005 of 0.257) and [M/H] (0.003 of 0.157),

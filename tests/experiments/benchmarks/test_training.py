@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
 from argparse import Namespace
 from collections import Counter
@@ -16,7 +14,7 @@ from jax import lax
 
 from aspgap_jax import model
 from aspgap_jax.config import Config, Data, Model, Train
-from support import ROOT
+from support.experiments import load_experiment
 from support.made_up import made_up_stars
 
 N_XP, N_PIXELS, BATCH = 24, 50, 32
@@ -30,14 +28,7 @@ CFG = Config(
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    path = ROOT / "experiments" / "benchmarks" / "training.py"
-    spec = importlib.util.spec_from_file_location("training_benchmark", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_experiment("benchmarks/training")
 
 
 def test_matmuls_of_a_trace(benchmark: ModuleType) -> None:

@@ -4,7 +4,7 @@ Writes aspgap_jax/data/xp_instrument.npy: 343 x 110, float64, samples in
 W m^-2 nm^-1 from BP and RP coefficients in e-/s, as GaiaXPy's `calibrate` forms
 them for stars with both bands (Gaia DR3, v375wi + v142r).
 
-Run: python experiments/instrument_matrix.py
+Run: python experiments/package_data/instrument_matrix.py
 Expect: "343 x 110, unchanged", unless GaiaXPy has a new instrument model.
 Needs `pip install GaiaXPy`.
 """

@@ -6,7 +6,7 @@ writes aspgap_jax/data/released with its card. What the card states is computed 
 out of fold. The same command goes on where it was interrupted, and gives the same
 bundle again on the same machine.
 
-Run: python experiments/release_bundle.py --work runs/release
+Run: python experiments/package_data/release_bundle.py --work runs/release
 Expect: about 10 minutes on two cores, below 15 MB.
 """
 
@@ -171,7 +171,8 @@ def card(
             "instrument matrix), with or without a G magnitude.",
             "",
             f"{len(info.members)} networks ({cfg.cv.folds} folds, {cfg.cv.seeds} seeds), preset "
-            f"`compact`, {size / 1e6:.1f} MB. Made by `python experiments/release_bundle.py`.",
+            f"`compact`, {size / 1e6:.1f} MB. Made by "
+            "`python experiments/package_data/release_bundle.py`.",
             "",
             "## Training set",
             "",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +18,7 @@ from aspgap_jax.errors import InputError
 from aspgap_jax.preprocessing.scaling import RobustScaler, Scalers
 from aspgap_jax.training import step as training
 from aspgap_jax.training.pretraining import ArraySpectra
-from support import ROOT
+from support.experiments import load_experiment
 from support.made_up import made_up_stars
 
 N_PIXELS = 30
@@ -31,14 +29,7 @@ TINY = Model(
 
 @pytest.fixture(scope="module")
 def grid() -> ModuleType:
-    path = ROOT / "experiments" / "grid_search.py"
-    spec = importlib.util.spec_from_file_location("grid_search", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their annotations up there
-    spec.loader.exec_module(module)
-    return module
+    return load_experiment("studies/grid_search")
 
 
 def tiny_study(grid: ModuleType, out: Path, **options: object) -> object:

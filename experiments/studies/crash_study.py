@@ -1,6 +1,6 @@
 """Kill a training again and again: does it end with the same parameters?
 
-Run: python experiments/crash_study.py --kills 40
+Run: python experiments/studies/crash_study.py --kills 40
 Makes a small training store of stars that do not exist, trains on it once without
 interruption, and then again with `kill -9`: at random moments, and in turn as soon
 as a checkpoint is being written. The same command goes on after every kill. Takes

