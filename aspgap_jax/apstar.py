@@ -36,20 +36,20 @@ for _constant in (WAVELENGTH, in_chips):
     _constant.setflags(write=False)
 
 
-def running_continuum(
-    flux: ArrayLike, half_width: int = 250, quantile: float = 0.9, step: int = 50
-) -> NDArray[np.float64]:
+# The running continuum: half of its window and the distance of the windows, in pixels.
+HALF_WIDTH, STEP = 250, 50
+QUANTILE = 0.9
+
+
+def running_continuum(flux: ArrayLike) -> NDArray[np.float64]:
     """Pseudo-continuum of spectra on the apStar grid: a running upper quantile, chip by chip.
 
-    The quantile is taken over ``2 * half_width + 1`` pixels (105 Angstrom) every
-    ``step`` pixels and joined by straight lines. In cool giants lines cover the
+    The 90% quantile is taken over 501 pixels (105 Angstrom) every 50 pixels, and
+    joined by straight lines. In cool giants lines cover the
     true continuum, so spectra are comparable only after the same treatment.
 
     Args:
         flux: ``[..., 8575]``, any unit; NaN marks pixels to leave out.
-        half_width: half of the window, in pixels.
-        quantile: between 0 and 1.
-        step: distance of the windows' centres, in pixels.
 
     Returns:
         Continuum ``[..., 8575]`` in the unit of ``flux``; NaN outside the chips
@@ -65,20 +65,20 @@ def running_continuum(
     continuum = np.full(rows.shape, np.nan)
     for chip in CHIPS:
         pixels = np.arange(chip.start, chip.stop)
-        centres = np.linspace(chip.start, chip.stop - 1, max(2, round(len(pixels) / step)))
+        centres = np.linspace(chip.start, chip.stop - 1, max(2, round(len(pixels) / STEP)))
         windows = [
-            slice(max(chip.start, int(c) - half_width), min(chip.stop, int(c) + half_width + 1))
+            slice(max(chip.start, int(c) - HALF_WIDTH), min(chip.stop, int(c) + HALF_WIDTH + 1))
             for c in centres
         ]
         for row, target in zip(rows, continuum, strict=True):
-            levels = np.array([_quantile(row[window], quantile) for window in windows])
+            levels = np.array([_quantile(row[window]) for window in windows])
             valid = np.isfinite(levels)
             if valid.any():
                 target[chip] = np.interp(pixels, centres[valid], levels[valid])
     return continuum.reshape(spectra.shape)
 
 
-def _quantile(values: NDArray[np.float64], quantile: float) -> float:
-    """Quantile of the finite values; NaN where there is none (and no warning)."""
+def _quantile(values: NDArray[np.float64]) -> float:
+    """The quantile of the finite values; NaN where there is none (and no warning)."""
     finite = values[np.isfinite(values)]
-    return float(np.quantile(finite, quantile)) if finite.size else float("nan")
+    return float(np.quantile(finite, QUANTILE)) if finite.size else float("nan")

@@ -61,21 +61,20 @@ def catalogue_table(predictions: Predictions) -> Catalogue:
     )
 
 
-def write_catalogue(path: Path, table: Table, *, gzip: bool = False) -> None:
+def write_catalogue(path: Path, table: Table) -> None:
     """Write a catalogue that is in memory, atomically, as the suffix of ``path`` says.
 
     Args:
         path: file to write; :mod:`aspgap_jax.files.tables` describes the formats.
         table: as :func:`catalogue_table` makes it; further columns are welcome.
-        gzip: compress the datasets (HDF5 only).
 
     Raises:
-        InputError: no format has this suffix, or ``gzip`` is asked of another than HDF5.
+        InputError: no format has this suffix.
     """
     specs = [
         ColumnSpec(c.name, _unit(c), c.description or "", c.dtype.type) for c in table.itercols()
     ]
-    with write_table(path, specs, gzip=gzip) as writer:
+    with write_table(path, specs) as writer:
         writer.append({column.name: np.asarray(column) for column in table.itercols()})
 
 

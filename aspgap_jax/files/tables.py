@@ -14,7 +14,7 @@ length. All three formats hold the same columns:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,29 +66,21 @@ class TableWriter(Protocol):
 
 
 @contextmanager
-def write_table(
-    path: Path, specs: Sequence[ColumnSpec], *, gzip: bool = False
-) -> Iterator[TableWriter]:
+def write_table(path: Path, specs: Sequence[ColumnSpec]) -> Iterator[TableWriter]:
     """Write a table in the format that the suffix of ``path`` names.
 
     Args:
         path: file to write; see :data:`SUFFIXES`.
         specs: its columns.
-        gzip: compress the datasets (HDF5 only).
 
     Raises:
-        InputError: no format has this suffix, or ``gzip`` is asked of another format.
+        InputError: no format has this suffix.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(
             f"{path}: no catalogue format has the suffix {suffix!r}; use one of "
             f"{', '.join(SUFFIXES)}"
-        )
-    if gzip and suffix not in HDF5_SUFFIXES:
-        raise InputError(
-            f"{path}: gzip is for HDF5 ({', '.join(HDF5_SUFFIXES)}); compress other files "
-            "afterwards"
         )
     if suffix in PARQUET_SUFFIXES:
         with parquet_table(path, specs) as table:
@@ -103,7 +95,7 @@ def write_table(
             _add_checksums(temporary)
         else:
             with h5py.File(temporary, "w") as store:
-                yield _Hdf5Table(store, specs, gzip)
+                yield _Hdf5Table(store, specs)
 
 
 class _FitsTable:
@@ -163,10 +155,9 @@ def _add_checksums(path: Path) -> None:
 
 
 class _Hdf5Table:
-    def __init__(self, file: h5py.File, specs: Sequence[ColumnSpec], gzip: bool) -> None:
+    def __init__(self, file: h5py.File, specs: Sequence[ColumnSpec]) -> None:
         self._file = file
         self._specs = specs
-        self._gzip = gzip
         file.attrs["format"] = "aspgap catalogue"
 
     def append(self, columns: Columns) -> None:
@@ -182,12 +173,7 @@ class _Hdf5Table:
     def _create(self, chunk: int) -> None:
         for spec in self._specs:
             dataset = self._file.create_dataset(
-                spec.name,
-                (0,),
-                spec.dtype,
-                maxshape=(None,),
-                chunks=(chunk,),
-                compression="gzip" if self._gzip else None,
+                spec.name, (0,), spec.dtype, maxshape=(None,), chunks=(chunk,)
             )
             dataset.attrs["unit"] = spec.unit
             dataset.attrs["description"] = spec.description

@@ -39,8 +39,6 @@ WINDOWS = ((15_735.0, 15_785.0), (16_140.0, 16_230.0))
 def gradient_spectra(
     curves: Mapping[str, Float[np.ndarray, "label pixel"]],
     marks: Sequence[tuple[str, float]],
-    *,
-    windows: Sequence[tuple[float, float]] = WINDOWS,
 ) -> Figure:
     """d(flux)/d(label) in a row a label and a column a window of wavelength.
 
@@ -52,18 +50,17 @@ def gradient_spectra(
             hallucinated one that the APOGEE decoder sees) and ``hallucinated``; what is
             absent is not drawn.
         marks: species and vacuum wavelength (Angstrom) of lines to mark.
-        windows: wavelengths of the columns, Angstrom.
     """
     shown = [(name, colour) for name, colour in CURVES if name in curves]
     figure = new_figure(0.27 * len(labels.LABELS))
-    widths = [high - low for low, high in windows]
+    widths = [high - low for low, high in WINDOWS]
     grid = figure.subplots(
-        len(labels.LABELS), len(windows), squeeze=False, sharex="col", width_ratios=widths
+        len(labels.LABELS), len(WINDOWS), squeeze=False, sharex="col", width_ratios=widths
     )
-    columns = [(low <= WAVELENGTH) & (high >= WAVELENGTH) for low, high in windows]
+    columns = [(low <= WAVELENGTH) & (high >= WAVELENGTH) for low, high in WINDOWS]
     anywhere = np.any(columns, axis=0)
     for row, (panels, label) in enumerate(zip(grid, labels.LABELS, strict=True)):
-        for axes, window, inside in zip(panels, windows, columns, strict=True):
+        for axes, window, inside in zip(panels, WINDOWS, columns, strict=True):
             for place, (name, colour) in enumerate(shown):
                 gradient = curves[name][row]
                 largest = np.nanmax(np.abs(gradient[anywhere]))

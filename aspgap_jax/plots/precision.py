@@ -123,9 +123,8 @@ def uncertainty_map(
     snr: Float[np.ndarray, " star"],
     sigma: Float[np.ndarray, "star label"],
     axis: str,
-    names: Sequence[str] = ("alpha_m", "m_h"),
 ) -> Figure:
-    """Figure 9: mean predicted uncertainty in the plane of G and S/N.
+    """Figure 9: mean predicted uncertainty of [alpha/M] and [M/H] in the plane of G and S/N.
 
     Contours hold 30, 60 and 90% of the stars.
 
@@ -134,11 +133,10 @@ def uncertainty_map(
         snr: S/N of the red part of the spectra.
         sigma: predicted uncertainties of all labels.
         axis: name of the S/N axis.
-        names: labels to show, left to right.
     """
     figure = new_figure(0.44)
-    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
-    for axes, name in zip(panels, names, strict=True):
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, name in zip(panels, ("alpha_m", "m_h"), strict=True):
         label = labels.LABELS[labels.index(name)]
         positive = np.where(snr > 0, snr, np.nan)
         x, y, s = complete(g_mag, np.log10(positive), sigma[:, labels.index(name)])

@@ -33,7 +33,6 @@ import numpy as np
 
 from aspgap_jax import labels
 from aspgap_jax.apstar import LOG10_START, LOG10_STEP, N_PIXELS
-from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import replace_file
 from aspgap_jax.files.hdf5 import open_store, read_columns, write_columns
 from aspgap_jax.preprocessing.stars import Cut, TrainingSet
@@ -43,7 +42,6 @@ __all__ = [
     "SpectraSource",
     "TrainingSet",
     "has_spectra",
-    "read_spectra",
     "read_store_ids",
     "read_training_store",
     "write_training_store",
@@ -165,27 +163,3 @@ def has_spectra(path: Path) -> bool:
     """Whether a training store holds APOGEE spectra beside its labels."""
     with open_store(path, FORMAT, FORMAT_VERSION, cure="`aspgap prepare`") as file:
         return "spectra" in file
-
-
-def read_spectra(
-    path: Path, rows: slice | np.ndarray = slice(None)
-) -> tuple[np.ndarray, np.ndarray]:
-    """APOGEE spectra of a training store.
-
-    Args:
-        path: the store.
-        rows: which stars: a slice, or ascending row numbers.
-
-    Returns:
-        Fluxes over the continuum and their errors, float32 ``[row, pixel]``, NaN
-        in bad pixels and for stars without a spectrum.
-
-    Raises:
-        InputError: the store has no spectra; or see :func:`aspgap_jax.files.hdf5.open_store`.
-    """
-    with open_store(path, FORMAT, FORMAT_VERSION, cure="`aspgap prepare`") as file:
-        if "spectra" not in file:
-            raise InputError(
-                f"{path}: has no APOGEE spectra; prepare it again with the folder of spectra"
-            )
-        return file["spectra"][rows], file["spectra_error"][rows]

@@ -42,6 +42,8 @@ ELECTRON_AFFINITY = 0.754209  # of hydrogen, eV
 THRESHOLD = 1.6419  # of H- photo-detachment, micron
 PHOTO_DETACHMENT = (152.519, 49.534, -118.858, 92.536, -34.194, 4.982)
 
+INTEGRATIONS = 8
+
 _MASSES = np.array([element.mass for element in ELEMENTS], np.float32)
 
 
@@ -103,7 +105,6 @@ def atmosphere(
     logg: Float[Array, ""],
     abundance: Float[Array, " element"],
     calibration: Calibration,
-    iterations: int = 8,
 ) -> Gas:
     """Hydrostatic atmosphere: dP / dtau = g rho / kappa on the layers of ``DEPTH``.
 
@@ -116,7 +117,6 @@ def atmosphere(
         logg: log10 of the gravity in cm s^-2.
         abundance: nuclei per hydrogen nucleus.
         calibration: constants of the temperature structure.
-        iterations: number of integrations.
     """
     temperature = temperature_at(jnp.asarray(DEPTH), teff, calibration)
     gravity = jnp.power(10.0, logg)
@@ -145,5 +145,5 @@ def atmosphere(
         return 0.5 * jnp.log(squared)
 
     start = 9.0 + 1.2 * (logg - 2.0) + 0.5 * log_depth
-    log_pressure = jax.lax.fori_loop(0, iterations, integrate, start)
+    log_pressure = jax.lax.fori_loop(0, INTEGRATIONS, integrate, start)
     return gas_at(jnp.exp(log_pressure))

@@ -38,6 +38,11 @@ HC_OVER_K = 1.438777  # cm K
 ELECTRON_PHASE_SPACE = 2.414683e15
 UNIT_MASS_PHASE_SPACE = 1.879318e20
 
+# Both are repeated a fixed number of times, so that derivatives flow through them; 12 of the
+# latter conserve particles to 1e-4 in giants' atmospheres.
+NEWTON_STEPS = 12
+REPETITIONS = 12
+
 _SOLAR = np.array([element.abundance - 12.0 for element in ELEMENTS], np.float32)
 _IS_ALPHA = np.array([element.alpha for element in ELEMENTS], np.float32)
 # [M/H] and [alpha/M] leave hydrogen and helium alone.
@@ -120,7 +125,6 @@ def electron_density(
     log_constant: Float[Array, "layer element"],
     hydrogen: PerLayer,
     abundance: Float[Array, " element"],
-    iterations: int = 12,
 ) -> PerLayer:
     """Electron density (cm^-3) from charge conservation.
 
@@ -131,7 +135,6 @@ def electron_density(
         log_constant: from :func:`log_saha`.
         hydrogen: density of hydrogen nuclei, cm^-3.
         abundance: nuclei per hydrogen nucleus.
-        iterations: Newton steps.
     """
     log_hydrogen = jnp.log(hydrogen)
     log_abundance = jnp.log(abundance)[None, :]
@@ -146,7 +149,7 @@ def electron_density(
     # An element on its own has n_e <= sqrt(n_X S_X): the sum is a safe start.
     total = jax.nn.logsumexp(log_abundance + log_constant, axis=1)
     start = 0.5 * (log_hydrogen + total)
-    return jnp.exp(jax.lax.fori_loop(0, iterations, newton, start))
+    return jnp.exp(jax.lax.fori_loop(0, NEWTON_STEPS, newton, start))
 
 
 def molecular_partition(molecule: Molecule, temperature: PerLayer) -> PerLayer:
@@ -193,7 +196,6 @@ def molecular_equilibrium(
     hydrogen: PerLayer,
     atoms: PerLayer,
     abundance: Float[Array, " element"],
-    iterations: int = 12,
 ) -> Molecules:
     """Shares C, N and O between free atoms, CO, OH, CN and N2.
 
@@ -206,7 +208,6 @@ def molecular_equilibrium(
         hydrogen: density of hydrogen nuclei, cm^-3.
         atoms: density of hydrogen atoms, cm^-3.
         abundance: nuclei per hydrogen nucleus.
-        iterations: repetitions; 12 conserve particles to 1e-4 in giants' atmospheres.
     """
     k_co, k_oh, k_cn, k_n2 = (
         pair_constant(_MOLECULE[name], temperature) for name in ("CO", "OH", "CN", "N2")
@@ -228,7 +229,7 @@ def molecular_equilibrium(
         return nitrogen_for(carbon_for(nitrogen))
 
     start = nitrogen_for(jnp.zeros_like(temperature))
-    nitrogen = jax.lax.fori_loop(0, iterations, repeat, start)
+    nitrogen = jax.lax.fori_loop(0, REPETITIONS, repeat, start)
     carbon = carbon_for(nitrogen)
     oxygen = total_o / (keep_o + k_co * carbon)
     return Molecules(

@@ -76,6 +76,9 @@ BANDS = (
 WIDTH = 30.0
 """Standard deviation (nm) of what counts as broad: some three times that of the lines."""
 
+CUTOFF = 1e-6
+"""Of the largest singular value of an instrument matrix."""
+
 
 class Shares(NamedTuple):
     """What the broad shape and what each wavelength's features add to a label's change.
@@ -159,13 +162,11 @@ def label_gradients(
 def gradients_by_flux(
     gradient: Float[np.ndarray, "star xp"],
     matrix: Float[np.ndarray, "sample coeff"],
-    *,
-    cutoff: float = 1e-6,
 ) -> Float[np.ndarray, "star sample"]:
     """Gradients by coefficients as gradients by sampled flux.
 
     With F = M c, it is the smallest g_F that has M^T g_F = g_c, so that shares by flux add
-    up to those by coefficients. Directions of M with singular values below ``cutoff`` of
+    up to those by coefficients. Directions of M with singular values below 1e-6 of
     the largest, which no flux shows, are left out.
 
     Raises:
@@ -176,23 +177,20 @@ def gradients_by_flux(
             f"the matrix takes {matrix.shape[1]} coefficients, the gradients have "
             f"{gradient.shape[1]}: use the instrument model of their data release"
         )
-    return gradient @ np.linalg.pinv(matrix, rcond=cutoff)
+    return gradient @ np.linalg.pinv(matrix, rcond=CUTOFF)
 
 
 def smooth(
     spectra: Float[np.ndarray, "star sample"],
     wavelength: Float[np.ndarray, " sample"],
-    *,
-    width: float = WIDTH,
 ) -> Float[np.ndarray, "star sample"]:
     """The broad shape of spectra: means weighted by a Gaussian in wavelength.
 
     Args:
         spectra: fluxes or differences of fluxes.
         wavelength: nm.
-        width: standard deviation of the Gaussian, nm.
     """
-    kernel = np.exp(-0.5 * np.square((wavelength[:, None] - wavelength[None]) / width))
+    kernel = np.exp(-0.5 * np.square((wavelength[:, None] - wavelength[None]) / WIDTH))
     return spectra @ (kernel / kernel.sum(axis=1, keepdims=True)).T
 
 
@@ -200,8 +198,6 @@ def split_shares(
     gradient: Float[np.ndarray, "star sample"],
     difference: Float[np.ndarray, "star sample"],
     wavelength: Float[np.ndarray, " sample"],
-    *,
-    width: float = WIDTH,
 ) -> Shares:
     """Shares of the broad shape and of the features on top; their sum is that of IG.
 
@@ -209,9 +205,8 @@ def split_shares(
         gradient: of :func:`label_gradients` or :func:`gradients_by_flux`.
         difference: of the fluxes, inputs minus baseline.
         wavelength: nm.
-        width: of :func:`smooth`.
     """
-    broad = smooth(difference, wavelength, width=width)
+    broad = smooth(difference, wavelength)
     return Shares((gradient * broad).sum(axis=1), gradient * (difference - broad))
 
 

@@ -37,6 +37,8 @@ __all__ = [
 Conditions = Float[np.ndarray, "star condition"]
 FEATURES = 200
 STARS_A_FEATURE = 20
+PARTNERS = 60
+"""Partners are sought within groups of so many stars at least."""
 
 PerStar = Float[np.ndarray, " star"]
 
@@ -191,7 +193,6 @@ def matched_pairs(
     tolerance: Float[np.ndarray, " condition"],
     *,
     difference: float,
-    size: int = 60,
 ) -> Int[np.ndarray, "pair 2"]:
     """Disjoint pairs of stars alike in every condition and different in the truth.
 
@@ -202,7 +203,6 @@ def matched_pairs(
         conditions: z.
         tolerance: the largest difference of each condition in a pair.
         difference: the smallest difference of the truth in a pair.
-        size: partners are sought within groups of so many stars at least.
 
     Returns:
         Row numbers, the star of lower truth first.
@@ -210,7 +210,7 @@ def matched_pairs(
     Raises:
         InputError: see :func:`neighbourhoods`.
     """
-    group = neighbourhoods(conditions, min(size, len(conditions)))
+    group = neighbourhoods(conditions, min(PARTNERS, len(conditions)))
     order = np.argsort(group, kind="stable")
     pairs: list[tuple[int, int]] = []
     for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from aspgap_jax.validation.bootstrap import bootstrap
-from aspgap_jax.validation.disks import DIVIDING_LINE, DividingLine
+from aspgap_jax.validation.disks import DIVIDING_LINE
 
 __all__ = [
     "GES_ENERGY",
@@ -80,7 +80,6 @@ def share_below(
     *,
     draws: int,
     seed: int,
-    line: DividingLine = DIVIDING_LINE,
 ) -> Share:
     """The fraction of stars below the dividing line, with its bootstrap error.
 
@@ -88,10 +87,9 @@ def share_below(
         moh, aom: [M/H] and [alpha/M], dex; a star that is NaN in either is left out.
         draws: bootstrap resamples.
         seed: of the resamples.
-        line: the dividing line.
     """
     known = np.isfinite(moh) & np.isfinite(aom)
-    offset = aom[known].astype(np.float64) - line.at(moh[known].astype(np.float64))
+    offset = aom[known].astype(np.float64) - DIVIDING_LINE.at(moh[known].astype(np.float64))
     n = int(known.sum())
     if not n:
         return Share(0, float("nan"), float("nan"), float("nan"))

@@ -13,6 +13,11 @@ from aspgap_jax.validation.conditional import quadratic
 
 __all__ = ["Trend", "colour_excess", "residual_trend"]
 
+EXPECTILE = 0.05
+"""Where the blue edge lies: 0.5 would be the mean, 0 the bluest star."""
+# The fit of the edge converges in some ten.
+ITERATIONS = 50
+
 
 class Trend(NamedTuple):
     """Residuals against one quantity.
@@ -87,9 +92,6 @@ def residual_trend(
 def colour_excess(
     colour: Float[np.ndarray, " star"],
     truth: Float[np.ndarray, "star label"],
-    *,
-    expectile: float = 0.05,
-    iterations: int = 50,
 ) -> Float[np.ndarray, " star"]:
     """A proxy of extinction: how much redder a star is than stars of its labels can be.
 
@@ -101,8 +103,6 @@ def colour_excess(
         colour: BP - RP, say; NaN where unknown.
         truth: reference labels. Leave out the label that is under test: with the excess
             fixed, the colour would tell it.
-        expectile: 0.5 would be the mean, 0 the bluest star.
-        iterations: of the fit, which converges in some ten.
 
     Returns:
         mag, NaN where colour or a label is unknown.
@@ -116,10 +116,10 @@ def colour_excess(
     design = quadratic(np.asarray(truth[keep], np.float64))
     target = np.asarray(colour[keep], np.float64)
     weight = np.ones(len(target))
-    for _ in range(iterations):
+    for _ in range(ITERATIONS):
         root = np.sqrt(weight)
         fitted = design @ np.linalg.lstsq(root[:, None] * design, root * target, rcond=None)[0]
-        weight = np.where(target > fitted, expectile, 1.0 - expectile)
+        weight = np.where(target > fitted, EXPECTILE, 1.0 - EXPECTILE)
     excess = np.full(len(colour), np.nan)
     excess[keep] = target - fitted
     return excess

@@ -124,16 +124,14 @@ def test_fits_carries_units_descriptions_and_checksums(tmp_path: Path, full: Pre
     assert str(again["moh_xp"].unit) == "dex"
 
 
-@pytest.mark.parametrize("gzip", [False, True])
-def test_hdf5_is_one_flat_dataset_a_column(tmp_path: Path, full: Predictions, gzip: bool) -> None:
+def test_hdf5_is_one_flat_dataset_a_column(tmp_path: Path, full: Predictions) -> None:
     table, _ = catalogue_table(full)
     path = tmp_path / "catalogue.h5"
-    write_catalogue(path, table, gzip=gzip)
+    write_catalogue(path, table)
     with h5py.File(path) as file:
         assert set(file) == set(TABLE_2)
         for spec in COLUMNS:
             dataset = file[spec.name]
-            assert dataset.compression == ("gzip" if gzip else None)
             assert dataset.dtype == spec.dtype
             assert dataset.attrs["unit"] == spec.unit
             assert dataset.attrs["description"] == spec.description
@@ -144,7 +142,7 @@ def test_hdf5_is_one_flat_dataset_a_column(tmp_path: Path, full: Predictions, gz
 def test_no_star_is_a_valid_catalogue(tmp_path: Path, suffix: str) -> None:
     table, _ = catalogue_table(predictions_with({}, n=0))
     path = tmp_path / f"empty{suffix}"
-    write_catalogue(path, table, gzip=suffix == ".hdf5")
+    write_catalogue(path, table)
     if suffix == ".fits":
         assert fits.getheader(path, 1)["NAXIS2"] == 0
     else:
@@ -169,11 +167,6 @@ def test_unknown_suffix_names_the_accepted_ones(
     with pytest.raises(InputError, match=r"\.fits, \.fit, \.h5, \.hdf5"):
         write_catalogue(tmp_path / name, catalogue_table(full).table)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_gzip_is_refused_for_fits(tmp_path: Path, full: Predictions) -> None:
-    with pytest.raises(InputError, match="HDF5"):
-        write_catalogue(tmp_path / "c.fits", catalogue_table(full).table, gzip=True)
 
 
 def test_a_failed_write_leaves_the_old_file(
