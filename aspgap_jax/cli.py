@@ -91,13 +91,16 @@ def parse(arguments: list[str], config: Config) -> Command:
     token = DEFAULTS.set(config)
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(commands, args=arguments, prog="aspgap", description=DESCRIPTION)
+            command: Command = tyro.cli(
+                commands, args=arguments, prog="aspgap", description=DESCRIPTION
+            )
     except SystemExit as exit_:
         if not exit_.code:
             raise
         raise InputError(one_line(errors.getvalue())) from None
     finally:
         DEFAULTS.reset(token)
+    return command
 
 
 def subcommand(command: type[Command]) -> Any:

@@ -333,7 +333,8 @@ def from_json(text: str, *, source: str = "config") -> Config:
         values = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{source}: no valid JSON ({error})") from error
-    return _build(Config, values, source)
+    config: Config = _build(Config, values, source)
+    return config
 
 
 def _build(cls: type, values: Any, where: str) -> Any:

@@ -194,14 +194,14 @@ def init_apogee_decoder(key: jax.Array, cfg: Model, *, n_pixels: int) -> Variabl
 
 def _run(block: MLP, variables: Variables, x: jax.Array, key: jax.Array | None) -> jax.Array:
     if key is None or block.dropout == 0:
-        return block.apply(variables, x)
+        return jnp.asarray(block.apply(variables, x))
     width = sum(block.droppable)
     draw = partial(jax.random.bernoulli, p=1.0 - block.dropout)
     if key.ndim == 0:
         keep = draw(key, shape=(len(x), width))
     else:
         keep = jax.vmap(partial(draw, shape=(width,)))(key)
-    return block.apply(variables, x, keep)
+    return jnp.asarray(block.apply(variables, x, keep))
 
 
 def _split(key: jax.Array | None) -> jax.Array | tuple[None, None, None]:
@@ -362,4 +362,4 @@ def apply(
 def output_width(variables: Variables) -> int:
     """Width of the last layer of an MLP's parameters."""
     layers = variables["params"]
-    return layers[f"Dense_{len(layers) - 1}"]["bias"].shape[-1]
+    return int(layers[f"Dense_{len(layers) - 1}"]["bias"].shape[-1])

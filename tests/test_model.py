@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from aspgap_jax import model
-from aspgap_jax.config import PRESETS, Model
+from aspgap_jax.config import PRESETS
+from support.tiny import TINY
 
-SMALL = Model(
-    encoder=(7,), latent=5, hallucinator=(6,), xp_decoder=(4,), apogee_decoder=(3,), dropout=0.5
-)
+SMALL = replace(TINY.model, dropout=0.5)
 
 
 def dense_parameters(*widths: int) -> int:
@@ -98,7 +97,7 @@ def test_the_merged_layer_is_the_two_that_it_replaces() -> None:
     decoder = model.init_apogee_decoder(jax.random.key(1), SMALL, n_pixels=11)
     # Fresh biases are zero, and would hide a wrong one.
     params, decoder = jax.tree.map(lambda leaf: leaf + 0.1, (params, decoder))
-    latents = jax.random.normal(jax.random.key(2), (6, 5))
+    latents = jax.random.normal(jax.random.key(2), (6, SMALL.latent))
     keys = jax.random.split(jax.random.key(3), 6)
 
     def spelled_out(params: model.Params, key: jax.Array | None) -> jax.Array:

@@ -77,7 +77,7 @@ class Plane:
     def mean(self) -> Float[np.ndarray, "x y"]:
         """Mean of the third quantity, NaN in empty cells."""
         empty = np.full(self.counts.shape, np.nan)
-        return np.divide(self.sums, self.counts, out=empty, where=self.counts > 0)
+        return np.asarray(np.divide(self.sums, self.counts, out=empty, where=self.counts > 0))
 
 
 class ColourMagnitude(Plane):

@@ -141,7 +141,7 @@ def log_norm(drawn: Sequence[Any]) -> LogNorm:
 
 
 def normal(x: np.ndarray, mean: float, sigma: float) -> np.ndarray:
-    return np.exp(-0.5 * np.square((x - mean) / sigma)) / (sigma * np.sqrt(2 * np.pi))
+    return np.asarray(np.exp(-0.5 * np.square((x - mean) / sigma)) / (sigma * np.sqrt(2 * np.pi)))
 
 
 def name_axes(axes: Axes, x: str, y: str) -> None:

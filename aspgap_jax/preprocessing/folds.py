@@ -187,7 +187,7 @@ def in_test(source_id: np.ndarray, of: Split | Assignment, cfg: Config) -> np.nd
     """The stars that a split predicts and must not train on ``[star]``."""
     if of.fold < 0:
         return np.zeros(len(source_id), bool)
-    return fold_of(source_id, cfg.cv.folds, of.repeat) == of.fold
+    return np.asarray(fold_of(source_id, cfg.cv.folds, of.repeat) == of.fold)
 
 
 def split_rows(stars: TrainingSet, cfg: Config, splits: tuple[Split, ...]) -> tuple[FoldRows, ...]:

@@ -112,4 +112,5 @@ def fit_scaler(
 
 def stack(scalers: list[Scalers]) -> Scalers:
     """One pytree with a leading ``member`` axis from many."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *scalers)
+    stacked: Scalers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *scalers)
+    return stacked

@@ -41,7 +41,7 @@ def snr(
         np.linalg.norm(np.where(finite, array, 0.0).astype(np.float64), axis=1)
         for array in (values, errors)
     )
-    return np.divide(signal, noise, out=np.full(len(values), np.nan), where=noise > 0)
+    return np.asarray(np.divide(signal, noise, out=np.full(len(values), np.nan), where=noise > 0))
 
 
 def band_snrs(

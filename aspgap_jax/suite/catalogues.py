@@ -42,9 +42,8 @@ Groups = Mapping[str, np.ndarray]
 
 def is_high_quality(p: Predictions) -> np.ndarray:
     """Stars with sigma below 50 K, 0.1 dex in log g and 0.1 dex in [M/H] (section 4.3.1)."""
-    return np.all(
-        [p.sigma[:, labels.index(name)] < bound for name, bound in HIGH_QUALITY.items()], axis=0
-    )
+    precise = [p.sigma[:, labels.index(name)] < bound for name, bound in HIGH_QUALITY.items()]
+    return np.asarray(np.all(precise, axis=0))
 
 
 def by_quality(p: Predictions) -> Groups:

@@ -65,7 +65,7 @@ def pairs_of(predictions: Predictions, excess: np.ndarray | None) -> np.ndarray:
         conditions = np.column_stack([conditions, excess])[rows]
         tolerance = np.append(tolerance, REDDENING_TOLERANCE)
     truth = predictions.truth[rows, ALPHA].astype(np.float64)
-    return rows[matched_pairs(truth, conditions, tolerance, difference=DIFFERENCE)]
+    return np.asarray(rows[matched_pairs(truth, conditions, tolerance, difference=DIFFERENCE)])
 
 
 def remapped(truth: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ def remapped(truth: np.ndarray, others: np.ndarray) -> np.ndarray:
         for k in range(j, count)
     ]
     design = np.column_stack([quadratic(others), *cubes])
-    return design @ np.linalg.lstsq(design, truth, rcond=None)[0]
+    return np.asarray(design @ np.linalg.lstsq(design, truth, rcond=None)[0])
 
 
 def alpha_information(inputs: Inputs) -> Result:

@@ -61,7 +61,8 @@ def star_orbits(inputs: Inputs) -> tuple[Predictions, Orbits]:
     # Two figures need them, and they take long.
     if "orbits" not in inputs.shared:
         inputs.shared["orbits"] = find_orbits(inputs)
-    return inputs.shared["orbits"]
+    found: tuple[Predictions, Orbits] = inputs.shared["orbits"]
+    return found
 
 
 def find_orbits(inputs: Inputs) -> tuple[Predictions, Orbits]:

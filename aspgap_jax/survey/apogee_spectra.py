@@ -155,7 +155,7 @@ def _first_row(hdus: fits.HDUList, number: int, path: Path) -> np.ndarray:
             f"{path}: HDU {number} has {len(row)} pixels, spectra on the apStar grid have "
             f"{N_PIXELS}; pass aspcapStar or apStar files"
         )
-    return row
+    return np.asarray(row)
 
 
 def _check_grid(hdus: fits.HDUList, path: Path) -> None:

@@ -53,7 +53,7 @@ class Quality(NamedTuple):
     def passes(self, values: np.ndarray) -> np.ndarray:
         """Mask of the rows that pass."""
         if self.relation == "=":
-            return values == self.bound
+            return np.asarray(values == self.bound)
         return values > self.bound if self.relation == ">" else values < self.bound
 
 

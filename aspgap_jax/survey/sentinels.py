@@ -114,7 +114,7 @@ def is_sentinel(values: Num[np.ndarray, "..."], kind: str) -> Bool[np.ndarray, "
             place = np.searchsorted(table, values)
             for near in (np.maximum(place - 1, 0), np.minimum(place, len(table) - 1)):
                 found |= np.abs(values - table[near]) <= 1e-7 * np.abs(table[near])
-    return found
+    return np.asarray(found)
 
 
 class Cleaned(NamedTuple):

@@ -156,7 +156,7 @@ def read_training_store(path: Path) -> TrainingSet:
 def read_store_ids(path: Path) -> np.ndarray:
     """Source ids of a training store, in the order of its rows, and nothing else of it."""
     with open_store(path, FORMAT, FORMAT_VERSION, cure="`aspgap prepare`") as file:
-        return file["source_id"][()]
+        return np.asarray(file["source_id"][()])
 
 
 def has_spectra(path: Path) -> bool:

@@ -38,7 +38,7 @@ BLOCK_WAVELENGTH = 10.0 ** (LOG10_START + LOG10_STEP * _CENTRES / OVERSAMPLING)
 
 def velocity_index(wavelength: np.ndarray) -> np.ndarray:
     """Place of wavelengths (Angstrom) on the fine grid, in steps from its first point."""
-    return (np.log10(wavelength) - LOG10_START) / LOG10_STEP * OVERSAMPLING + MARGIN
+    return np.asarray((np.log10(wavelength) - LOG10_START) / LOG10_STEP * OVERSAMPLING + MARGIN)
 
 
 def instrumental_kernel(macroturbulence: Float[Array, ""]) -> Float[Array, " tap"]:

@@ -54,7 +54,7 @@ def voigt(
     # w = 2 P / (L - i z)^2 + (1 / sqrt(pi)) / (L - i z)
     qr, qi = down * norm, offset * norm  # 1 / (L - i z)
     sr, si = qr * qr - qi * qi, 2.0 * qr * qi
-    return 2.0 * (pr * sr - pi * si) + qr * (1.0 / np.sqrt(np.pi))
+    return jnp.asarray(2.0 * (pr * sr - pi * si) + qr * (1.0 / np.sqrt(np.pi)))
 
 
 def doppler_velocity(

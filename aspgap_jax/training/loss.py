@@ -77,8 +77,8 @@ class LossTerms(NamedTuple):
 
 
 def pooled_mean(
-    x: Float[Array, "star *column"], weight: PerStar, axis_name: str | None = None
-) -> Float[Array, "*column"]:
+    x: Float[Array, "star ..."], weight: PerStar, axis_name: str | None = None
+) -> Float[Array, "..."]:
     """Weighted mean over the stars of all devices."""
     weight_sum = weight.sum()
     x_sum = jnp.tensordot(weight, x, axes=1)

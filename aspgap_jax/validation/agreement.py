@@ -137,4 +137,4 @@ def inverse_snr(curve: PrecisionCurve) -> Float[np.ndarray, " bin"]:
     """The naive expectation of Fig. 7: proportional to 1/SNR, and the rms of the first bin."""
     if not len(curve.snr):
         return np.zeros(0)
-    return curve.rms[0] * curve.snr[0] / curve.snr
+    return np.asarray(curve.rms[0] * curve.snr[0] / curve.snr)

@@ -191,7 +191,7 @@ def smooth(
         wavelength: nm.
     """
     kernel = np.exp(-0.5 * np.square((wavelength[:, None] - wavelength[None]) / WIDTH))
-    return spectra @ (kernel / kernel.sum(axis=1, keepdims=True)).T
+    return np.asarray(spectra @ (kernel / kernel.sum(axis=1, keepdims=True)).T)
 
 
 def split_shares(

@@ -94,11 +94,11 @@ def paired_difference(
         # Counting the rows is several times faster than gathering them.
         count = np.bincount(rows, minlength=first.shape[1]) / len(rows)
         a, b = (np.sqrt(np.einsum("i,sil->sl", count, side)).mean(axis=0) for side in squares)
-        return a - b
+        return np.asarray(a - b)
 
     def mae(rows: Int[np.ndarray, " row"]) -> np.ndarray:
         count = np.bincount(rows, minlength=first.shape[1]) / len(rows)
-        return count @ absolute[0] - count @ absolute[1]
+        return np.asarray(count @ absolute[0] - count @ absolute[1])
 
     return {
         "rms": bootstrap(rms, first.shape[1], draws=draws, seed=seed),

@@ -305,7 +305,7 @@ def _without(values: np.ndarray, design: np.ndarray) -> np.ndarray:
     # Normal equations: columns are of order one, and this is many times faster than an SVD.
     square = design.T @ design
     ridge = 1e-10 * np.trace(square) * np.eye(len(square))
-    return values - design @ np.linalg.solve(square + ridge, design.T @ values)
+    return np.asarray(values - design @ np.linalg.solve(square + ridge, design.T @ values))
 
 
 def _p_value(found: float, chance: np.ndarray) -> float:

@@ -230,7 +230,7 @@ def over_continuum(
     step = np.asarray(STEP)[:, None]
     ends = [flux[None] + sign * step * gradient for sign in (1.0, -1.0)]
     above, below = (end / running_continuum(end) for end in ends)
-    return (above - below) / (2.0 * step)
+    return np.asarray((above - below) / (2.0 * step))
 
 
 def correlation(first: np.ndarray, second: np.ndarray, pixels: np.ndarray | None = None) -> float:

@@ -85,7 +85,7 @@ def normalised_residual(
     that of the residual.
     """
     variance = np.square(truth_error, dtype=np.float64) + np.square(sigma, dtype=np.float64)
-    return np.subtract(truth, prediction, dtype=np.float64) / np.sqrt(variance)
+    return np.asarray(np.subtract(truth, prediction, dtype=np.float64) / np.sqrt(variance))
 
 
 def residual_statistics(

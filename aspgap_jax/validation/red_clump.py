@@ -32,7 +32,7 @@ def density(
     centres = 0.5 * (edges[:-1] + edges[1:])
     kernel = np.exp(-0.5 * np.square((grid[:, None] - centres) / BANDWIDTH))
     kernel /= BANDWIDTH * np.sqrt(2.0 * np.pi)
-    return kernel @ counts / max(int(np.isfinite(logg).sum()), 1)
+    return np.asarray(kernel @ counts / max(int(np.isfinite(logg).sum()), 1))
 
 
 def peak(logg: Float[np.ndarray, " star"]) -> float:

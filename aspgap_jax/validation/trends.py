@@ -75,7 +75,7 @@ def residual_trend(
 
     def slope(rows: Int[np.ndarray, " row"]) -> np.ndarray:
         away = x[rows] - x[rows].mean()
-        return away @ r[rows] / (away @ away)
+        return np.asarray(away @ r[rows] / (away @ away))
 
     mean = bootstrap(means, len(x), draws=draws, seed=seed)
     excess = mean.value.var(axis=0) - np.square(mean.error).mean(axis=0)

@@ -7,13 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from aspgap_jax import model
-from aspgap_jax.config import Config, Model
 from aspgap_jax.prediction.predict import Bundle
 from aspgap_jax.preprocessing.scaling import RobustScaler, Scalers
+from support.tiny import TINY
 
-CFG = Config(
-    model=Model(encoder=(7,), latent=6, hallucinator=(5,), xp_decoder=(6,), apogee_decoder=(4,))
-)
+CFG = TINY
 N_XP, PIXELS = 9, 40
 REFERENCE = np.array([4500.0, 2.0, -0.3, 0.1])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aspgap_jax.config import Config, CrossValidation, Data, Model, Pretrain, Train
+from aspgap_jax.config import CrossValidation
 from aspgap_jax.preprocessing.cuts import apply_cuts
 from aspgap_jax.preprocessing.selection import SELECTIONS
 from aspgap_jax.preprocessing.stars import TrainingSet
@@ -15,19 +15,12 @@ from aspgap_jax.survey.sample import load_sample
 from aspgap_jax.survey.store import write_training_store
 from aspgap_jax.training import run as pipeline
 from support.made_up import made_up_stars
+from support.tiny import TINY
 
-CFG = Config(
-    model=Model(
-        encoder=(24,),
-        latent=12,
-        hallucinator=(6,),
-        xp_decoder=(12,),
-        apogee_decoder=(6,),
-        dropout=0.0,
-    ),
-    data=Data(magnitude_exponent=0.4),
-    train=Train(epochs=6, batch_size=128, patience=6),
-    pretrain=Pretrain(n_spectra=24, epochs=4, batch_size=8),
+CFG = replace(
+    TINY,
+    model=replace(TINY.model, dropout=0.0),
+    train=replace(TINY.train, batch_size=128),
     cv=CrossValidation(folds=2),
 )
 CENTRE = np.array([4500.0, 2.2, -0.2, 0.12])

@@ -13,6 +13,8 @@ from aspgap_jax import model
 from aspgap_jax.config import Config, Data, Loss, Model, Optim, Train
 from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.device import Stars, to_device
+from aspgap_jax.runtime import parallel
+from aspgap_jax.runtime.parallel import Layout
 from aspgap_jax.training import members as crossval
 from aspgap_jax.training import step as train
 from aspgap_jax.training.loss import Hyper

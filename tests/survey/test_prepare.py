@@ -15,7 +15,7 @@ from astropy.table import Table
 from aspgap_jax import labels
 from aspgap_jax.apstar import in_chips
 from aspgap_jax.cli import main
-from aspgap_jax.config import Config, Model, Pretrain, Train, to_json
+from aspgap_jax.config import Train, to_json
 from aspgap_jax.errors import InputError
 from aspgap_jax.preprocessing.cuts import apply_cuts, format_cuts
 from aspgap_jax.preprocessing.selection import SELECTIONS
@@ -38,6 +38,7 @@ from support.apogee_files import (
     write_xp,
     xp_columns,
 )
+from support.tiny import TINY
 
 
 @pytest.fixture
@@ -308,15 +309,8 @@ def test_ingest_prepare_train_as_a_user_types_it(
     printed = capsys.readouterr().out
     assert f"wrote {len(giants):,} stars to {inputs.out}" in printed
     assert "APOGEE S/N > 50" in printed
-    tiny = Config(
-        model=Model(
-            encoder=(8,), latent=8, hallucinator=(8,), xp_decoder=(8,), apogee_decoder=(8,)
-        ),
-        train=Train(epochs=1, batch_size=32),
-        pretrain=Pretrain(n_spectra=40, epochs=1, batch_size=6),
-    )
     settings = inputs.folder / "tiny.json"
-    settings.write_text(to_json(tiny))
+    settings.write_text(to_json(replace(TINY, train=Train(epochs=1, batch_size=32))))
     train = ["train", "--data", str(inputs.out), "--select", "giants", "--out", str(run)]
     assert main([*train, "--config", str(settings)]) == 0
     bundle = json.loads((run / "bundle" / "bundle.json").read_text())

@@ -247,7 +247,7 @@ def _joined(parts: Sequence[Columns]) -> Columns:
 
 def are_integers(values: Float[np.ndarray, "*any"]) -> Bool[np.ndarray, "*any"]:
     """Which counts fit: whole, in int32, or missing (NaN)."""
-    return np.isnan(values) | ((np.abs(values) < 2**31) & (values == np.round(values)))
+    return np.asarray(np.isnan(values) | ((np.abs(values) < 2**31) & (values == np.round(values))))
 
 
 def _length(value: object) -> int:

@@ -122,4 +122,4 @@ def covariance(chunk: XPChunk, band: int) -> Float[np.ndarray, "star coeff coeff
     pairs = chunk.correlations[:, band, : len(low[0])]
     correlation[:, low[0], low[1]] = pairs
     correlation[:, low[1], low[0]] = pairs
-    return scaled[:, :, None] * correlation * scaled[:, None, :]
+    return np.asarray(scaled[:, :, None] * correlation * scaled[:, None, :])

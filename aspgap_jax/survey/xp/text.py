@@ -311,14 +311,15 @@ def _json(text: bytes) -> list[Any] | None:
     # true and false are JSON too, and would turn into numbers.
     if b"t" in text or b"f" in text:
         return None
+    found: list[Any] | None
     try:
-        return orjson.loads(text)
+        found = orjson.loads(text)
     except orjson.JSONDecodeError:
-        pass
-    try:
-        return orjson.loads(text.replace(b"NaN", b"null").replace(b"nan", b"null"))
-    except orjson.JSONDecodeError:
-        return None
+        try:
+            found = orjson.loads(text.replace(b"NaN", b"null").replace(b"nan", b"null"))
+        except orjson.JSONDecodeError:
+            found = None
+    return found
 
 
 def _float_array(values: list[Any] | tuple[Any, ...]) -> np.ndarray:

@@ -13,25 +13,20 @@ import numpy as np
 import pytest
 
 from aspgap_jax import model
-from aspgap_jax.config import Config, Loss, Model, Optim
+from aspgap_jax.config import Config, Loss, Optim
 from aspgap_jax.preprocessing.scaling import RobustScaler, Scalers
 from aspgap_jax.training import loss
 from aspgap_jax.training import step as train
 from support.experiments import load_experiment
+from support.tiny import TINY
 
 torch = pytest.importorskip("torch", reason='PyTorch is absent: pip install ".[benchmarks]"')
 
 N_XP, N_PIXELS, N_STARS, N_LABELS = 9, 40, 24, 4
 N_TRAIN = 700.0
-CFG = Config(
-    model=Model(
-        encoder=(12,),
-        latent=10,
-        hallucinator=(8, 9),
-        xp_decoder=(7,),
-        apogee_decoder=(6, 5),
-        dropout=0.0,
-    ),
+CFG = replace(
+    TINY,
+    model=replace(TINY.model, hallucinator=(7, 9), apogee_decoder=(6, 5), dropout=0.0),
     loss=Loss(alpha_xp=0.7, alpha_apogee=0.2, l1=3.0, kl=50.0, variance_floor=0.02),
     optim=Optim(learning_rate=1e-3, weight_decay=0.01),
 )

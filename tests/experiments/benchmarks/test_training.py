@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections import Counter
+from dataclasses import replace
 from types import ModuleType
 
 import jax
@@ -13,17 +14,17 @@ import pytest
 from jax import lax
 
 from aspgap_jax import model
-from aspgap_jax.config import Config, Data, Model, Train
+from aspgap_jax.config import Model, Train
 from support.experiments import load_experiment
 from support.made_up import made_up_stars
+from support.tiny import TINY
 
 N_XP, N_PIXELS, BATCH = 24, 50, 32
+# The counts by hand below are of these widths.
 SIZES = Model(
     encoder=(20, 12), latent=10, hallucinator=(9, 14), xp_decoder=(11,), apogee_decoder=(7, 5)
 )
-CFG = Config(
-    model=SIZES, data=Data(magnitude_exponent=0.4), train=Train(epochs=1, batch_size=BATCH)
-)
+CFG = replace(TINY, model=SIZES, train=Train(epochs=1, batch_size=BATCH))
 
 
 @pytest.fixture(scope="module")

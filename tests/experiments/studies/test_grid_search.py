@@ -13,18 +13,17 @@ import numpy as np
 import pytest
 
 from aspgap_jax import model, plots
-from aspgap_jax.config import PRESETS, Config, Data, Model, Pretrain, Train
+from aspgap_jax.config import PRESETS, Config
 from aspgap_jax.errors import InputError
 from aspgap_jax.preprocessing.scaling import RobustScaler, Scalers
 from aspgap_jax.training import step as training
 from aspgap_jax.training.pretraining import ArraySpectra
 from support.experiments import load_experiment
 from support.made_up import made_up_stars
+from support.tiny import TINY
 
 N_PIXELS = 30
-TINY = Model(
-    encoder=(12,), latent=8, hallucinator=(4,), xp_decoder=(8,), apogee_decoder=(4,), dropout=0.0
-)
+NETWORKS = replace(TINY.model, dropout=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +39,10 @@ def tiny_study(grid: ModuleType, out: Path, **options: object) -> object:
         def config(self) -> Config:
             return replace(
                 super().config(),
-                model=TINY,
-                data=Data(magnitude_exponent=0.4),
-                train=Train(epochs=self.epochs, batch_size=64),
-                pretrain=Pretrain(n_spectra=20, epochs=1, batch_size=16),
+                model=NETWORKS,
+                data=TINY.data,
+                train=replace(TINY.train, epochs=self.epochs),
+                pretrain=TINY.pretrain,
             )
 
     return Tiny(out=out, **options)
@@ -131,9 +130,9 @@ def test_what_is_reported_is_the_test_fold_of_what_was_chosen(
 
 def test_predictions_of_all_members(grid: ModuleType) -> None:
     """Against the layers written out in NumPy."""
-    cfg = replace(PRESETS["compact"], model=TINY)
+    cfg = replace(PRESETS["compact"], model=NETWORKS)
     rng = np.random.default_rng(1)
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), TINY, n_xp=5, n_pixels=6))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), NETWORKS, n_xp=5, n_pixels=6))
     params = jax.tree.map(
         lambda leaf: jnp.asarray(rng.normal(size=(2, *leaf.shape)), jnp.float32), shapes
     )
