@@ -57,6 +57,13 @@ def running_continuum(flux: ArrayLike) -> NDArray[np.float64]:
 
     Raises:
         ValueError: the last axis does not have 8575 pixels.
+
+    Examples:
+        A spectrum without lines is its own continuum where the detectors are.
+
+        >>> flat = running_continuum(np.full(N_PIXELS, 3.0))
+        >>> bool((flat[in_chips] == 3.0).all()), bool(np.isnan(flat[~in_chips]).all())
+        (True, True)
     """
     spectra = np.asarray(flux, dtype=np.float64)
     if spectra.ndim == 0 or spectra.shape[-1] != N_PIXELS:

@@ -37,6 +37,13 @@ def label_columns(prefix: str, description: str) -> tuple[ColumnSpec, ...]:
     Args:
         prefix: of the names; ``e_`` for errors.
         description: with ``{}`` where the label's own belongs.
+
+    Returns:
+        In the order of the label table.
+
+    Examples:
+        >>> [(column.name, column.unit) for column in label_columns("e_", "Error in {}")][:2]
+        [('e_teff_xp', 'K'), ('e_logg_xp', 'dex')]
     """
     words = [row.description for row in labels.LABELS]
     # Within a sentence a label is written small.

@@ -124,15 +124,39 @@ _BITS = {flag.name: flag.bit for flag in FLAGS}
 
 
 def bit(name: str) -> int:
-    """The value of a flag. Raises ``KeyError`` for an unknown name."""
+    """The value of a flag.
+
+    Args:
+        name: of the flag, as :data:`FLAGS` has it.
+
+    Returns:
+        A power of two.
+
+    Raises:
+        KeyError: no flag has that name.
+
+    Examples:
+        >>> bit("HOT_STAR") & bit("NO_G")
+        0
+    """
     return _BITS[name]
 
 
 def decode(flags: SupportsIndex) -> tuple[str, ...]:
-    """The names of the bits that are set, in the order of the table.
+    """The names of the bits that are set.
+
+    Args:
+        flags: the integer of a star, as catalogues have it.
+
+    Returns:
+        Names in the order of the table; none for 0.
 
     Raises:
         ValueError: a bit that the table does not have.
+
+    Examples:
+        >>> decode(bit("NO_G") | bit("HOT_STAR"))
+        ('HOT_STAR', 'NO_G')
     """
     mask = operator.index(flags)
     unknown = mask & ~sum(_BITS.values())

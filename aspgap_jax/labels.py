@@ -131,12 +131,34 @@ LABELS: tuple[Label, ...] = (
 
 
 def names() -> tuple[str, ...]:
-    """Names of all labels, in column order."""
+    """Names of all labels, in column order.
+
+    Returns:
+        Keys in files and tables.
+
+    Examples:
+        >>> names()
+        ('teff', 'logg', 'm_h', 'alpha_m')
+    """
     return tuple(label.name for label in LABELS)
 
 
 def index(name: str) -> int:
-    """Column of the label ``name``. Raises ``KeyError`` naming the known ones."""
+    """Column of the label ``name`` in every array with a ``label`` axis.
+
+    Args:
+        name: its key.
+
+    Returns:
+        The column, counted from 0.
+
+    Raises:
+        KeyError: no label has that name; the known ones are listed.
+
+    Examples:
+        >>> index("m_h")
+        2
+    """
     try:
         return names().index(name)
     except ValueError:

@@ -177,7 +177,28 @@ def _block(
 
 
 def init(key: jax.Array, cfg: Model, *, n_xp: int, n_pixels: int) -> Params:
-    """Fresh parameters of the three trainable blocks."""
+    """Fresh parameters of the three trainable blocks.
+
+    Args:
+        key: of the random numbers.
+        cfg: widths of the blocks.
+        n_xp: values of a spectrum.
+        n_pixels: pixels of a hallucinated spectrum.
+
+    Returns:
+        The parameters, float32.
+
+    Examples:
+        >>> cfg = Model(encoder=(5,), latent=3, hallucinator=(4,), xp_decoder=(4,),
+        ...             apogee_decoder=(2,))
+        >>> params = init(jax.random.key(0), cfg, n_xp=6, n_pixels=7)
+        >>> latents = encode(cfg, params, jnp.ones((2, 6)))
+        >>> latents.shape, hallucinate(cfg, params, latents).shape
+        ((2, 3), (2, 7))
+        >>> mean, log_sigma = decode_xp(cfg, params, latents)
+        >>> mean.shape
+        (2, 4)
+    """
     keys = jax.random.split(key, 3)
     latents = jnp.zeros((1, cfg.latent))
     return Params(
@@ -188,7 +209,16 @@ def init(key: jax.Array, cfg: Model, *, n_xp: int, n_pixels: int) -> Params:
 
 
 def init_apogee_decoder(key: jax.Array, cfg: Model, *, n_pixels: int) -> Variables:
-    """Fresh parameters of the APOGEE decoder, to be pre-trained."""
+    """Fresh parameters of the APOGEE decoder, to be pre-trained.
+
+    Args:
+        key: of the random numbers.
+        cfg: widths of the blocks.
+        n_pixels: pixels of a spectrum.
+
+    Returns:
+        The parameters, float32.
+    """
     return apogee_decoder(cfg).init(key, jnp.zeros((1, n_pixels)))
 
 

@@ -92,8 +92,19 @@ REJECTED: Mapping[str, tuple[str, ...]] = {
 def bits_of(names: Iterable[str], table: Mapping[str, int]) -> int:
     """The mask with the bits of ``names`` set.
 
+    Args:
+        names: of flags.
+        table: :data:`ASPCAPFLAG` or :data:`PIXMASK`.
+
+    Returns:
+        The mask, to be combined with the column of a file by ``&``.
+
     Raises:
         KeyError: ``table`` has no flag of that name.
+
+    Examples:
+        >>> bits_of(("TEFF_WARN", "LOGG_WARN"), ASPCAPFLAG)
+        3
     """
     mask = 0
     for name in names:
@@ -108,6 +119,9 @@ def bits_of_text(text: str) -> int:
 
     Args:
         text: names separated by commas, ``STAR_WARN,SN_WARN``; may be empty.
+
+    Returns:
+        The number that the column ``ASPCAPFLAG`` has.
 
     Raises:
         KeyError: a name is none of :data:`ASPCAPFLAG`.

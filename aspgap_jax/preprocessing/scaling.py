@@ -30,6 +30,10 @@ def magnitude_factor(g_mag: np.ndarray, exponent: float) -> np.ndarray:
 
     Returns:
         float64 ``[star]``.
+
+    Examples:
+        >>> magnitude_factor(np.array([15.0, 12.5]), 0.4).tolist()
+        [1.0, 10.0]
     """
     return 10.0 ** (exponent * (REFERENCE_MAGNITUDE - np.asarray(g_mag, np.float64)))
 
@@ -79,9 +83,19 @@ def fit_scaler(
         percentiles: :data:`SPECTRUM_RANGE` or :data:`LABEL_RANGE`.
         names: what errors call the columns; their numbers by default.
 
+    Returns:
+        Of the columns, as float32 on the device.
+
     Raises:
         InputError: no rows, a value that is not finite, or a column whose range
             is zero; the columns are named.
+
+    Examples:
+        The median and the distance of the quartiles: the outlier moves neither.
+
+        >>> scaler = fit_scaler(np.array([[0.0], [1.0], [2.0], [3.0], [100.0]]), SPECTRUM_RANGE)
+        >>> scaler.centre.tolist(), scaler.scale.tolist()
+        ([2.0], [2.0])
     """
     if len(x) == 0:
         raise InputError("no rows to fit a scaler to: pass at least two stars")
@@ -111,6 +125,13 @@ def fit_scaler(
 
 
 def stack(scalers: list[Scalers]) -> Scalers:
-    """One pytree with a leading ``member`` axis from many."""
+    """One pytree with a leading ``member`` axis from many.
+
+    Args:
+        scalers: of the members, in their order.
+
+    Returns:
+        Scalers whose arrays are ``[member, column]``.
+    """
     stacked: Scalers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *scalers)
     return stacked

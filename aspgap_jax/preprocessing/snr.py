@@ -35,6 +35,10 @@ def snr(
 
     Returns:
         float64; NaN for a star with no finite coefficient, or no error above zero.
+
+    Examples:
+        >>> snr(np.array([[3.0, 4.0]]), np.array([[0.0, 2.0]])).tolist()
+        [2.5]
     """
     finite = np.isfinite(values) & np.isfinite(errors)
     signal, noise = (

@@ -27,6 +27,15 @@ def source_id_pixels(
     Args:
         source_id: Gaia source ids.
         order: of the pixels, 0 to 29.
+
+    Returns:
+        Nested pixel numbers.
+
+    Examples:
+        Gaia's bulk files are named after pixels of order 8.
+
+        >>> source_id_pixels(np.array([5853498713190525696]), 8).tolist()
+        [665465]
     """
     shift = 2 * (order - SOURCE_ID_ORDER)
     pixel = source_id >> SOURCE_ID_SHIFT
@@ -42,6 +51,15 @@ def nested_pixels(
         ra: right ascension, deg.
         dec: declination, deg.
         order: of the pixels, 0 to 29.
+
+    Returns:
+        Nested pixel numbers.
+
+    Examples:
+        Order 0 has twelve pixels; four lie around the north pole.
+
+        >>> nested_pixels(np.array([45.0, 135.0]), np.array([80.0, 80.0]), 0).tolist()
+        [0, 1]
     """
     finest = HEALPix(1 << MAX_ORDER, order="nested").lonlat_to_healpix(ra * u.deg, dec * u.deg)
     # Leading bits, so that orders agree on positions at the border of pixels too.
@@ -58,6 +76,9 @@ def pixel_centres(
 
     Args:
         source_id: Gaia source ids.
+
+    Returns:
+        Right ascensions and declinations.
     """
     pixels = source_id_pixels(source_id, SOURCE_ID_ORDER)
     grid = HEALPix(1 << SOURCE_ID_ORDER, order="nested")

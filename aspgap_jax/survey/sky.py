@@ -21,6 +21,20 @@ def galactic(
 
     From the columns ``l`` and ``b``, else from ``ra`` and ``dec``, else from the source
     ids, to an arcminute.
+
+    Args:
+        source_id: Gaia source ids.
+        columns: further columns of the same stars.
+
+    Returns:
+        l and b.
+
+    Examples:
+        The Galactic centre by its right ascension and declination.
+
+        >>> l, b = galactic(np.array([0]), {"ra": np.array([266.405]), "dec": np.array([-28.936])})
+        >>> bool(abs(b[0]) < 0.01)
+        True
     """
     if {"l", "b"} <= columns.keys():
         return np.asarray(columns["l"], np.float64), np.asarray(columns["b"], np.float64)

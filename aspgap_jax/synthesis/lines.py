@@ -66,6 +66,11 @@ def load_lines() -> LineList:
 
     Returns:
         Lines of 14 neutral atoms, CO, OH and CN between 1.51 and 1.70 micron.
+
+    Examples:
+        >>> lines = load_lines()
+        >>> len(lines.wavelength), len(lines.of("OH"))
+        (2150, 450)
     """
     rows = _read(LINE_FILE)
     wavelength = np.array([float(row["wavelength_vacuum_angstrom"]) for row in rows])

@@ -63,7 +63,14 @@ class Confusion(NamedTuple):
 
 
 def in_disk_range(moh: Float[np.ndarray, " star"]) -> Bool[np.ndarray, " star"]:
-    """Stars with -0.9 < [M/H] < 0."""
+    """Stars with -0.9 < [M/H] < 0.
+
+    Args:
+        moh: [M/H], dex.
+
+    Returns:
+        Mask; false for NaN.
+    """
     return np.asarray((moh > DISK_MOH[0]) & (moh < DISK_MOH[1]))
 
 
@@ -72,7 +79,15 @@ def confusion(truth: Bool[np.ndarray, " star"], called: Bool[np.ndarray, " star"
 
     Args:
         truth: whether a star is high-alpha.
-        called: whether it is said to be. A fraction of no stars is NaN.
+        called: whether it is said to be.
+
+    Returns:
+        Counts and fractions; a fraction of no stars is NaN.
+
+    Examples:
+        >>> found = confusion(np.array([True, True, False]), np.array([True, False, False]))
+        >>> found.high_precision, found.high_recall, found.low_precision
+        (1.0, 0.5, 0.5)
     """
     ll, lh, hl, hh = (
         int(np.sum((truth == one) & (called == other)))

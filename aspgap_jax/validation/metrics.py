@@ -81,8 +81,21 @@ def normalised_residual(
 ) -> Float[np.ndarray, "*shape"]:
     """chi of section 3.1: (truth - prediction) / sqrt(truth_error^2 + sigma^2).
 
-    NaN where the truth or its error is unknown. Note the sign, opposite to
-    that of the residual.
+    Note the sign, opposite to that of the residual.
+
+    Args:
+        prediction: predicted label.
+        sigma: its 1-sigma uncertainty, same unit.
+        truth: reference label.
+        truth_error: its 1-sigma error.
+
+    Returns:
+        float64; NaN where the truth or its error is unknown.
+
+    Examples:
+        >>> one = np.ones(1)
+        >>> normalised_residual(4790.0 * one, 4.0 * one, 4800.0 * one, 3.0 * one).tolist()
+        [2.0]
     """
     variance = np.square(truth_error, dtype=np.float64) + np.square(sigma, dtype=np.float64)
     return np.asarray(np.subtract(truth, prediction, dtype=np.float64) / np.sqrt(variance))
@@ -107,6 +120,16 @@ def residual_statistics(
         truth: reference label, NaN where unknown.
         truth_error: its 1-sigma error, NaN where unknown.
         outlier: when a residual counts as an outlier.
+
+    Returns:
+        The statistics, NaN where there is no star to take them over.
+
+    Examples:
+        >>> truth, error = np.zeros(4), np.ones(4)
+        >>> found = residual_statistics(np.array([0.0, 0.0, 0.0, 2.0]), error, truth, error,
+        ...                             labels.Outlier(1.5))
+        >>> found.rms, found.bias, found.outlier_rate
+        (1.0, 0.5, 0.25)
     """
     known = np.isfinite(truth)
     residual = np.subtract(prediction[known], truth[known], dtype=np.float64)
@@ -160,6 +183,13 @@ def format_rows(metrics: MetricsTable, group: str) -> list[list[str]]:
     """The cells of one group as text: a row a label, beginning with its name and unit.
 
     Decimals follow the label table; a value that does not exist is ``-``.
+
+    Args:
+        metrics: of :func:`metrics_table`.
+        group: a key of it.
+
+    Returns:
+        Rows of cells.
     """
     return [
         [label.name, label.unit]

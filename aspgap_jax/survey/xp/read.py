@@ -53,6 +53,17 @@ def read_xp(
     Raises:
         InputError: the file cannot be read, is damaged, or is no XP table; or a
             row is bad and ``on_bad_row`` is ``None``.
+
+    Examples:
+        A table of one sampled spectrum, its arrays written as the bulk files have them.
+
+        >>> flux = f"[{','.join(['1e-17'] * 343)}]"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "xp.csv")
+        ...     _ = path.write_text(f'source_id,flux,flux_error\\n42,"{flux}","{flux}"\\n')
+        ...     (chunk,) = read_xp(path)
+        >>> chunk.representation, chunk.source_id.tolist(), chunk.coefficients.shape
+        ('sampled', [42], (1, 343))
     """
     path = Path(path)
     if chunk_size < 1:
