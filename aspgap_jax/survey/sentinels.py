@@ -54,6 +54,9 @@ KINDS: dict[str, Kind] = {
     "motion": Kind((*NEGATIVE, *_with_decimals(99999.0))),
     "velocity": Kind((*NEGATIVE, *POSITIVE)),
     "error": Kind((*NEGATIVE, *POSITIVE, *TWO_DIGITS), positive=True),
+    # Of a spectrum in any unit: +999 can be a flux.
+    "flux": Kind(NEGATIVE),
+    "flux error": Kind(NEGATIVE, positive=True),
     "ruwe": Kind((*NEGATIVE, *POSITIVE), positive=True),
     # A S/N of zero is a spectrum without a signal.
     "snr": Kind((-1.0, *NEGATIVE, *TWO_DIGITS[4:])),

@@ -18,7 +18,7 @@ from aspgap_jax.survey.xp import BadRow, XPChunk, read_xp
 Row = dict[str, Any]
 
 _SCALARS = {
-    "basis_function_id": 56,
+    "basis_function_id": 0,
     "degrees_of_freedom": 900,
     "n_parameters": 55,
     "n_measurements": 955,
@@ -35,6 +35,7 @@ def star(source_id: int, seed: int = 0, sizes: Sequence[int] = (55, 55)) -> Row:
     for band, size in zip(("bp", "rp"), sizes, strict=True):
         row |= {f"{band}_{name}": value for name, value in _SCALARS.items()}
         row |= {
+            f"{band}_basis_function_id": 56 if band == "bp" else 57,
             f"{band}_n_parameters": size,
             f"{band}_coefficients": rng.normal(0, 1e3, size),
             f"{band}_coefficient_errors": rng.uniform(0.1, 9, size).astype(np.float32),

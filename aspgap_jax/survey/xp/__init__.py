@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from aspgap_jax.survey.xp.assemble import OnBadRow
 from aspgap_jax.survey.xp.chunk import BANDS, WAVELENGTH, BadRow, XPChunk
+from aspgap_jax.survey.xp.notes import OnNote
 from aspgap_jax.survey.xp.read import CHUNK_SIZE, read_xp
 
-__all__ = ["BANDS", "CHUNK_SIZE", "WAVELENGTH", "BadRow", "OnBadRow", "XPChunk", "read_xp"]
+__all__ = [
+    "BANDS",
+    "CHUNK_SIZE",
+    "WAVELENGTH",
+    "BadRow",
+    "OnBadRow",
+    "OnNote",
+    "XPChunk",
+    "read_xp",
+]

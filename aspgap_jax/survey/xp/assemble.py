@@ -14,8 +14,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.survey.xp.cells import Fault, id_of
 from aspgap_jax.survey.xp.chunk import (
     BANDS,
+    BASIS,
     FLOATS,
     G_MAG,
     INTEGERS,
@@ -27,11 +29,13 @@ from aspgap_jax.survey.xp.chunk import (
     Layout,
     XPChunk,
 )
+from aspgap_jax.survey.xp.releases import of_coefficients
 
 __all__ = ["Assembler", "Batch", "Columns", "OnBadRow", "are_integers"]
 
 OnBadRow = Callable[[BadRow], None]
-# Column name -> one value a row: a number, an array, or None where it is missing.
+# Column name -> one value a row: a number, an array, None where it is missing, or the
+# fault in it.
 Batch = Mapping[str, Sequence[Any] | np.ndarray]
 # The same, checked: float64 [row] or [row, width], source ids int64.
 Columns = Mapping[str, np.ndarray]
@@ -46,13 +50,19 @@ class Assembler:
     """
 
     def __init__(
-        self, path: Path, layout: Layout, chunk_size: int, on_bad_row: OnBadRow | None
+        self,
+        path: Path,
+        layout: Layout,
+        chunk_size: int,
+        on_bad_row: OnBadRow | None,
+        place: str = "",
     ) -> None:
         if chunk_size < 1:
             raise InputError(f"chunk_size must be at least 1, got {chunk_size}")
         self.path = path
         self.layout = layout
         self.chunk_size = chunk_size
+        self.place = place
         self.widths: dict[str, int] = {}
         self.row = 0
         self._on_bad_row = on_bad_row
@@ -66,7 +76,7 @@ class Assembler:
 
     def report(self, row: int, source_id: int, what: str) -> None:
         """Report a bad row, or raise ``InputError`` when nobody collects them."""
-        bad = BadRow(row, source_id, what)
+        bad = BadRow(row, source_id, what, self.place)
         if self._on_bad_row is None:
             raise InputError(
                 f"{self.path}, {bad}; download the file again or remove the row "
@@ -167,7 +177,9 @@ class Assembler:
         stacked = np.full((len(values), width), np.nan)
         for row, value in enumerate(values):
             size = _length(value)
-            if size == width:
+            if isinstance(value, Fault):
+                wrong.setdefault(row, str(value))
+            elif size == width:
                 try:
                     stacked[row] = value
                 except (TypeError, ValueError):
@@ -227,7 +239,24 @@ class Assembler:
             **counts,
             **{name: per_band(name) for name in FLOATS},
             correlations=self._correlations(columns, present),
+            release=self._told_release(columns, present, [v.shape[1] for v in values]),
         )
+
+    def _told_release(self, columns: Columns, present: np.ndarray, sizes: list[int]) -> str:
+        """What the numbers of coefficients, and the ids of their basis, say."""
+        if self.layout.representation == "sampled":
+            return ""
+        names = [f"{band}_{BASIS}" for band in BANDS]
+        if not all(name in columns for name in names):
+            return of_coefficients((sizes[0], sizes[1]), None)
+        basis: list[int | None] = []
+        for band, name in enumerate(names):
+            found = np.unique(columns[name][present[:, band]])
+            found = found[np.isfinite(found)]
+            if len(found) > 1:
+                return ""
+            basis += [int(found[0])] if len(found) else [None]
+        return of_coefficients((sizes[0], sizes[1]), (basis[0], basis[1]))
 
     def _correlations(self, columns: Columns, present: np.ndarray) -> np.ndarray | None:
         if not self.layout.correlations:
@@ -251,8 +280,8 @@ def are_integers(values: Float[np.ndarray, "*any"]) -> Bool[np.ndarray, "*any"]:
 
 
 def _length(value: object) -> int:
-    """Number of values in an array cell; a missing one has none."""
-    return 0 if value is None else int(np.size(np.asarray(value)))
+    """Number of values in an array cell; a missing one, or a fault, has none."""
+    return 0 if value is None or isinstance(value, Fault) else int(np.size(np.asarray(value)))
 
 
 def _floats(name: str, values: Sequence[Any] | np.ndarray, wrong: dict[int, str]) -> np.ndarray:
@@ -261,6 +290,9 @@ def _floats(name: str, values: Sequence[Any] | np.ndarray, wrong: dict[int, str]
         return values.astype(np.float64)
     out = np.full(len(values), np.nan)
     for row, value in enumerate(values):
+        if isinstance(value, Fault):
+            wrong.setdefault(row, str(value))
+            continue
         try:
             if value is not None:
                 out[row] = value
@@ -275,10 +307,14 @@ def _source_ids(values: Sequence[Any] | np.ndarray, wrong: dict[int, str]) -> np
         return np.asarray(values, np.int64)
     out = np.full(len(values), MISSING, np.int64)
     for row, value in enumerate(values):
-        if isinstance(value, int | np.integer) and 0 <= value < 2**63:
-            out[row] = value
+        if isinstance(value, Fault):
+            wrong.setdefault(row, str(value))
+            continue
+        found = id_of(value)
+        if isinstance(found, int) and 0 <= found < 2**63:
+            out[row] = found
         else:
-            wrong[row] = f"source_id is {_shown(value)}, not a positive integer"
+            wrong[row] = f"source_id is {_shown(found)}, not a positive integer"
     return out
 
 

@@ -1,9 +1,8 @@
 """What every XP reader yields, and the one table of column names and sizes.
 
-Column names, units and sizes are those of the Gaia DR3 data model, tables
-``xp_continuous_mean_spectrum`` and ``xp_sampled_mean_spectrum``. The sizes here
-are only what is assumed for a band that no row of a file shows; otherwise they
-are read from the data, because DR4's BP has another length.
+Names and sizes come from the table of releases
+(:mod:`aspgap_jax.survey.xp.releases`). The sizes are only what is assumed for a band
+that no row of a file shows; otherwise they are read from the data.
 """
 
 from __future__ import annotations
@@ -17,21 +16,20 @@ import numpy as np
 from jaxtyping import Bool, Float, Int32, Int64
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.survey.xp.releases import DEFAULT, RELEASES
 
 __all__ = ["BANDS", "BASES", "WAVELENGTH", "BadRow", "Layout", "XPChunk", "layout_of"]
 
 BANDS = ("bp", "rp")
-BASES = 55
-SOURCE_ID = "source_id"
-G_MAG = ("phot_g_mean_mag", "g_mag")
-SAMPLED = ("flux", "flux_error")
+_NAMES = RELEASES[DEFAULT].names
+BASES = (RELEASES[DEFAULT].coefficients or (55, 55))[0]
+SOURCE_ID = _NAMES.source_id
+G_MAG = _NAMES.g_mag
+SAMPLED = (_NAMES.flux, _NAMES.flux_error)
 # Per band, after the prefix "bp_" or "rp_".
-COEFFICIENTS, ERRORS, CORRELATIONS = (
-    "coefficients",
-    "coefficient_errors",
-    "coefficient_correlations",
-)
-N_PARAMETERS = "n_parameters"
+COEFFICIENTS, ERRORS, CORRELATIONS = _NAMES.coefficients, _NAMES.errors, _NAMES.correlations
+N_PARAMETERS = _NAMES.n_parameters
+BASIS = _NAMES.basis
 INTEGERS = ("n_relevant_bases", "n_measurements")
 FLOATS = ("chi_squared", "standard_deviation")
 # The grid of xp_sampled_mean_spectrum [nm].
@@ -43,18 +41,22 @@ class BadRow(NamedTuple):
     """A row that was left out.
 
     Attributes:
-        row: its number in the file, from 1, the header not counted.
+        row: its number in the table, from 1, the header not counted; 0 where all of
+            it cannot be used.
         source_id: its Gaia source id, or -1 where that is not readable.
         what: what is wrong with it.
+        place: the table of a file with several, or the file in an archive.
     """
 
     row: int
     source_id: int
     what: str
+    place: str = ""
 
     def __str__(self) -> str:
         star = "" if self.source_id == MISSING else f" (source_id {self.source_id})"
-        return f"row {self.row}{star}: {self.what}"
+        row = f"row {self.row}{star}" if self.row else ""
+        return f"{', '.join(part for part in (self.place, row) if part)}: {self.what}"
 
 
 class Layout(NamedTuple):
@@ -99,8 +101,20 @@ class Layout(NamedTuple):
         return BASES * (BASES - 1) // 2 if column in self.correlations else BASES
 
 
-def layout_of(columns: Iterable[str], path: Path, *, correlations: bool = False) -> Layout:
+def layout_of(
+    columns: Iterable[str],
+    path: Path | str,
+    *,
+    correlations: bool = False,
+    shown: Sequence[str] | None = None,
+) -> Layout:
     """The layout of an XP table with the given column names.
+
+    Args:
+        columns: names as the archive gives them.
+        path: the file, for messages.
+        correlations: whether the correlations are to be read.
+        shown: the names as the file has them, for messages.
 
     Raises:
         InputError: it is no XP table, or has no correlations although asked for.
@@ -116,7 +130,8 @@ def layout_of(columns: Iterable[str], path: Path, *, correlations: bool = False)
                 f"{path}: has no columns {', '.join(pairs)}; read it without correlations"
             )
         n_parameters = tuple(f"{band}_{N_PARAMETERS}" for band in BANDS)
-        integers = (*n_parameters, *(f"{band}_{name}" for band in BANDS for name in INTEGERS))
+        per_band = (*INTEGERS, BASIS)
+        integers = (*n_parameters, *(f"{band}_{name}" for band in BANDS for name in per_band))
         floats = tuple(f"{band}_{name}" for band in BANDS for name in FLOATS)
         return Layout(
             representation="continuous",
@@ -130,10 +145,11 @@ def layout_of(columns: Iterable[str], path: Path, *, correlations: bool = False)
         if correlations:
             raise InputError(f"{path}: sampled spectra have no correlations; read it without")
         return Layout("sampled", SAMPLED, (), (), (), g_mag)
-    shown = ", ".join(found[:4]) + (", ..." if len(found) > 4 else "")
+    names = found if shown is None else tuple(shown)
+    has = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
     raise InputError(
         f"{path}: no Gaia XP table: it needs {SOURCE_ID} with {', '.join(continuous)}, or with "
-        f"{', '.join(SAMPLED)}, and has {shown or 'no columns'}; pass XP spectra as the Gaia "
+        f"{', '.join(SAMPLED)}, and has {has or 'no columns'}; pass XP spectra as the Gaia "
         f"archive delivers them"
     )
 
@@ -161,6 +177,9 @@ class XPChunk:
         n_measurements: measurements in the fit, ``[star, band]``.
         chi_squared: of the fit, ``[star, band]``.
         standard_deviation: of the fit, ``[star, band]``; covariances need it.
+        release: the Gaia release of coefficients, as
+            :data:`aspgap_jax.survey.xp.releases.RELEASES` calls it; empty where unknown,
+            and for ``sampled``.
         correlations: ``[star, band, pair]``, ``None`` unless asked for: the strict
             lower triangle of each band's correlation matrix, row by row (that is
             ``numpy.tril_indices(n, -1)``); NaN pads the shorter band.
@@ -180,6 +199,7 @@ class XPChunk:
     chi_squared: Float[np.ndarray, "star band"]
     standard_deviation: Float[np.ndarray, "star band"]
     correlations: Float[np.ndarray, "star band pair"] | None = None
+    release: str = ""
 
     def __len__(self) -> int:
         return len(self.source_id)
@@ -201,7 +221,7 @@ class XPChunk:
 
     def _per_star(self) -> tuple[str, ...]:
         """The fields that have a ``star`` axis."""
-        shared = {"representation", "n_bp", "wavelength"}
+        shared = {"representation", "n_bp", "wavelength", "release"}
         if self.correlations is None:
             shared.add("correlations")
         return tuple(field.name for field in fields(self) if field.name not in shared)

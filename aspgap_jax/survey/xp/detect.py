@@ -22,12 +22,14 @@ FITS = b"SIMPLE  ="
 # The stub of isal declares its exception as an instance.
 _ISAL_ERROR: Any = isal_zlib.IsalError
 BROKEN_STREAM: tuple[type[Exception], ...] = (EOFError, OSError, _ISAL_ERROR)
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+PARQUET = b"PAR1"
+FEATHER = (b"ARROW1", b"FEA1")
 OTHERS = {
-    b"PK\x03\x04": "a ZIP archive: unpack it and pass the files inside",
     b"\x28\xb5\x2f\xfd": "compressed with Zstandard: unpack it first (`unzstd`)",
     b"BZh": "compressed with bzip2: unpack it first (`bunzip2`)",
     b"\xfd7zXZ\x00": "compressed with xz: unpack it first (`unxz`)",
-    b"PAR1": "a Parquet file: pass XP spectra as the Gaia archive delivers them",
+    b"Obj\x01": "an Avro file: have GaiaXPy write FITS, ECSV or VOTable",
 }
 
 
@@ -35,7 +37,7 @@ class Opened(NamedTuple):
     """An open file.
 
     Attributes:
-        kind: ``text``, ``votable``, ``fits`` or ``hdf5``.
+        kind: ``text``, ``votable``, ``fits``, ``hdf5``, ``arrow`` or ``zip``.
         stream: the decompressed bytes, from the beginning.
         head: the first bytes of it.
         packed: whether the file is compressed with gzip.
@@ -48,17 +50,22 @@ class Opened(NamedTuple):
 
 
 @contextmanager
-def open_xp(path: Path) -> Iterator[Opened]:
+def open_xp(path: Path, shown: Path | None = None) -> Iterator[Opened]:
     """Open an XP file and tell its format from its content.
+
+    Args:
+        path: the file.
+        shown: its name in messages; by default ``path``.
 
     Raises:
         InputError: the file is absent, a directory, empty, damaged at its
             beginning, or of a format that is not read.
     """
-    if path.is_dir():
+    file, path = path, path if shown is None else shown
+    if file.is_dir():
         raise InputError(f"{path}: is a directory; pass the files in it")
     try:
-        raw = path.open("rb")
+        raw = file.open("rb")
     except OSError as error:
         raise InputError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
     with raw:
@@ -75,7 +82,12 @@ def open_xp(path: Path) -> Iterator[Opened]:
                 raise InputError(
                     f"{path}: damaged gzip data ({error}); download it again"
                 ) from error
-            yield Opened(_kind(path, head), Rewound(head, stream), head, packed)
+            kind = _kind(path, head)
+            if kind == "text" and b"\n" not in head and b"\r" in head:
+                # Lines as the Mac once ended them.
+                yield Opened(kind, Lines(head, stream), head.replace(b"\r", b"\n"), packed)
+            else:
+                yield Opened(kind, Rewound(head, stream), head, packed)
 
 
 def _read(stream: BufferedIOBase, size: int) -> bytes:
@@ -93,6 +105,10 @@ def _kind(path: Path, head: bytes) -> str:
         return "fits"
     if head.startswith(HDF5):
         return "hdf5"
+    if head.startswith(ZIP):
+        return "zip"
+    if head.startswith((PARQUET, *FEATHER)):
+        return "arrow"
     for magic, cure in OTHERS.items():
         if head.startswith(magic):
             raise InputError(f"{path}: is {cure}")
@@ -107,7 +123,8 @@ def _kind(path: Path, head: bytes) -> str:
     # Further on, a zero byte is a fault of one row.
     if b"\x00" in head.partition(b"\n")[0]:
         raise InputError(
-            f"{path}: is a binary file of unknown format; pass csv, ECSV, FITS, VOTable or HDF5"
+            f"{path}: is a binary file of unknown format; pass csv, ECSV, FITS, VOTable, HDF5, "
+            f"Parquet or Feather"
         )
     return "text"
 
@@ -125,3 +142,11 @@ class Rewound:
             part, self._head = self._head[:size], self._head[size:]
             return part
         return self._stream.read(size)
+
+
+class Lines(Rewound):
+    """A text whose lines end in a carriage return alone, with proper line ends."""
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+        return super().read(size).replace(b"\r", b"\n")

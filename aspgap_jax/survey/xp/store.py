@@ -12,8 +12,8 @@ own; ``coefficients`` are sampled fluxes where ``representation`` is ``sampled``
     /n_measurements      int32   (star, band)  -1 where missing
     /chi_squared         float32 (star, band)  NaN where missing
     /standard_deviation  float32 (star, band)  NaN where missing
-    attributes: format, format_version, representation, n_bp, record (JSON:
-    the input file, its checksum, and what was left out of it)
+    attributes: format, format_version, representation, n_bp, release (of Gaia; empty
+    where unknown), record (JSON: the input file, its checksum, and what was left out of it)
 
 Each dataset carries its unit in the attribute ``unit``. The four per-band
 datasets are absent for sampled spectra. Correlations are not kept. Datasets are
@@ -36,6 +36,7 @@ from jaxtyping import Int64
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import replace_file
 from aspgap_jax.survey.xp.chunk import BANDS, WAVELENGTH, XPChunk
+from aspgap_jax.survey.xp.releases import of_coefficients
 
 __all__ = [
     "StoreWriter",
@@ -70,7 +71,7 @@ class StoreWriter:
     def __init__(self, file: h5py.File, disk: _Disk) -> None:
         self._file = file
         self._disk = disk
-        self._layout: tuple[str, int, int] | None = None
+        self._layout: tuple[str, int, int, str] | None = None
         self.stars = 0
 
     def append(self, chunk: XPChunk) -> None:
@@ -80,14 +81,14 @@ class StoreWriter:
             OSError: the disk is full, or cannot be written to.
             InputError: the chunk has another representation or size than the first.
         """
-        layout = (chunk.representation, chunk.coefficients.shape[1], chunk.n_bp)
+        size = chunk.coefficients.shape[1]
+        layout = (chunk.representation, size, chunk.n_bp, chunk.release)
         if self._layout is None:
             self._layout = layout
             self._create(chunk)
         elif layout != self._layout:
             raise InputError(
-                f"XP store: a chunk of {layout[0]} spectra of {layout[1]} values ({layout[2]} BP) "
-                f"after {self._layout[0]} ones of {self._layout[1]} ({self._layout[2]} BP); "
+                f"XP store: a chunk of {_words(layout)} after {_words(self._layout)}; "
                 f"write them to different stores"
             )
         stop = self.stars + len(chunk)
@@ -104,6 +105,7 @@ class StoreWriter:
         attributes["format_version"] = FORMAT_VERSION
         attributes["representation"] = chunk.representation
         attributes["n_bp"] = chunk.n_bp
+        attributes["release"] = chunk.release
         types = PER_STAR | SPECTRA
         if chunk.representation == "continuous":
             types |= PER_BAND
@@ -118,6 +120,12 @@ class StoreWriter:
     def record(self, record: Mapping[str, Any]) -> None:
         """Keep what is to be known of the input file (JSON types)."""
         self._file.attrs["record"] = json.dumps(dict(record))
+
+
+def _words(layout: tuple[str, int, int, str]) -> str:
+    representation, size, n_bp, release = layout
+    named = f" of {release.upper()}" if release else ""
+    return f"{representation} spectra{named} of {size} values ({n_bp} BP)"
 
 
 @contextmanager
@@ -148,6 +156,9 @@ def read_store(file: h5py.File, path: Path, *, chunk_size: int) -> Iterator[XPCh
         )
     representation = str(file.attrs["representation"])
     stars, size = file["coefficients"].shape
+    n_bp = int(file.attrs["n_bp"])
+    # Stores of before have no such attribute.
+    release = file.attrs.get("release", of_coefficients((n_bp, size - n_bp), None))
     for start in range(0, stars, chunk_size):
         rows = slice(start, min(start + chunk_size, stars))
         try:
@@ -167,7 +178,7 @@ def read_store(file: h5py.File, path: Path, *, chunk_size: int) -> Iterator[XPCh
             coefficients=columns["coefficients"],
             errors=columns["errors"],
             finite=np.isfinite(columns["coefficients"]) & np.isfinite(columns["errors"]),
-            n_bp=int(file.attrs["n_bp"]),
+            n_bp=n_bp,
             wavelength=WAVELENGTH if on_grid else None,
             g_mag=columns["g_mag"],
             present=columns["present"],
@@ -175,6 +186,7 @@ def read_store(file: h5py.File, path: Path, *, chunk_size: int) -> Iterator[XPCh
             n_measurements=columns["n_measurements"].astype(np.int32),
             chi_squared=columns["chi_squared"],
             standard_deviation=columns["standard_deviation"],
+            release=str(release),
         )
 
 

@@ -1,4 +1,6 @@
-"""XP spectra in text: the bulk files, ECSV and DataLink's CSV, at the decompressor's speed.
+"""XP spectra in the archive's text: bulk files and DataLink's CSV, at the decompressor's speed.
+
+Text of other hands goes through :mod:`aspgap_jax.survey.xp.loose`.
 
 A bulk row holds about 37 kB of text, of which 34 kB are correlations that are
 seldom wanted. Nearly all of the time therefore goes into decompression, and the
@@ -24,6 +26,7 @@ import orjson
 
 from aspgap_jax.errors import InputError
 from aspgap_jax.survey.xp.assemble import Assembler, are_integers
+from aspgap_jax.survey.xp.cells import NULLS, as_list, as_scalar
 from aspgap_jax.survey.xp.chunk import (
     BANDS,
     CORRELATIONS,
@@ -33,47 +36,19 @@ from aspgap_jax.survey.xp.chunk import (
     XPChunk,
 )
 from aspgap_jax.survey.xp.detect import BROKEN_STREAM, Rewound
+from aspgap_jax.survey.xp.header import Header
 
-__all__ = ["Header", "read_header", "read_text"]
+__all__ = ["is_archive_row", "read_text"]
 
 # Small enough for the second-level cache, where a block is searched just after it
 # was decompressed; rows are parsed together across blocks.
 BLOCK = 1 << 18
 TOGETHER = 64
-BOM = b"\xef\xbb\xbf"
 # A row of DR3 has 40 kB; a longer line than this is no row.
 LONGEST_LINE = 1 << 26
 MARK = 9e99
 MARK_TEXT = b"9e99"
-NULLS = frozenset({"", "null", "nan", "none", "--"})
 BRACKETS = {ord("["): ord("]"), ord("("): ord(")")}
-
-
-class Header(NamedTuple):
-    """Column names and delimiter of a text file, and where its rows begin."""
-
-    columns: tuple[str, ...]
-    delimiter: str
-    length: int
-
-
-def read_header(head: bytes) -> Header | None:
-    """The header of a text table, or ``None`` if ``head`` ends before it does."""
-    # The default of ECSV is a space; Gaia writes its choice into the header.
-    start = len(BOM) if head.startswith(BOM) else 0
-    delimiter = " " if head.startswith(b"# %ECSV", start) else ","
-    while True:
-        end = head.find(b"\n", start)
-        if end < 0:
-            return None
-        line = head[start:end].decode("utf-8", "replace").strip()
-        start = end + 1
-        if line.startswith("#"):
-            if line[1:].replace('"', "'").split() == ["delimiter:", "','"]:
-                delimiter = ","
-        elif line:
-            names = next(csv.reader([line], delimiter=delimiter), [])
-            return Header(tuple(name.strip() for name in names), delimiter, start)
 
 
 class _Shape(NamedTuple):
@@ -106,12 +81,33 @@ def _shape(columns: tuple[str, ...], layout: Layout) -> _Shape:
     )
 
 
+def is_archive_row(line: str, header: Header, layout: Layout) -> bool:
+    """Whether a line is a row as the archive writes it: lists in brackets, with commas."""
+    try:
+        cells = next(csv.reader([line], strict=True), [])
+    except csv.Error:
+        return False
+    if header.delimiter != "," or len(cells) != len(header.columns):
+        return False
+    lists = [cells[header.columns.index(name)].strip() for name in layout.spectra]
+    return all(cell.lower() in NULLS or _is_list(cell) for cell in lists) and any(
+        _is_list(cell) for cell in lists
+    )
+
+
+def _is_list(cell: str) -> bool:
+    if not cell or "..." in cell or "np." in cell:
+        return False
+    return BRACKETS.get(ord(cell[0])) == ord(cell[-1]) and "," in cell
+
+
 def read_text(stream: Rewound, header: Header, assembler: Assembler) -> Iterator[XPChunk]:
     """Chunks of a text table.
 
     Args:
         stream: the decompressed file, from its beginning.
-        header: of :func:`read_header`.
+        header: of :func:`aspgap_jax.survey.xp.header.read_header`, with the names of the
+            archive.
         assembler: collects the rows; it must be new.
     """
     rows = _Rows(header, assembler)
@@ -159,7 +155,6 @@ class _Rows:
 
     def __init__(self, header: Header, assembler: Assembler) -> None:
         self._columns = header.columns
-        self._delimiter = header.delimiter
         self._to = assembler
         self._layout = assembler.layout
         self._shape = _shape(header.columns, assembler.layout)
@@ -169,12 +164,11 @@ class _Rows:
         self._lists: list[bytes] = []
         self._bare: list[bytes] = []
         self._places = {name: place for place, name in enumerate(header.columns)}
-        self._bulk = header.delimiter == ","
 
     def take(self, data: bytes, start: int = 0) -> int:
         """Parse the complete lines of ``data`` from ``start``; return where they end."""
         while start < len(data):
-            stop = self._split(data, start) if self._bulk and self._to.widths_known else -1
+            stop = self._split(data, start) if self._to.widths_known else -1
             if stop < 0:
                 stop = data.find(b"\n", start)
                 if stop < 0:
@@ -284,23 +278,23 @@ class _Rows:
     def _values(self, line: str) -> dict[str, Any]:
         """The wanted values of one line; ``ValueError`` says what is wrong with it."""
         try:
-            cells = next(csv.reader([line], delimiter=self._delimiter, strict=True))
+            cells = next(csv.reader([line], strict=True))
         except csv.Error as error:
             raise ValueError(f"is cut or wrongly quoted ({error})") from None
         if len(cells) != len(self._columns):
             raise ValueError(f"has {len(cells)} columns, the header has {len(self._columns)}")
         values: dict[str, Any] = {}
         for name in self._layout.arrays:
-            values[name] = _list(name, cells[self._places[name]])
+            values[name] = as_list(name, cells[self._places[name]])
         for name in (*self._layout.integers, *self._layout.floats):
-            values[name] = _scalar(name, cells[self._places[name]])
+            values[name] = as_scalar(name, cells[self._places[name]])
         cell = cells[self._places[SOURCE_ID]].strip()
         values[SOURCE_ID] = int(cell) if cell.isascii() and cell.isdigit() else cell or None
         return values
 
     def _source_id(self, line: str) -> int:
         """The source id of a line that is wrong elsewhere, as far as it is readable."""
-        cells = line.split(self._delimiter, self._places[SOURCE_ID] + 1)
+        cells = line.split(",", self._places[SOURCE_ID] + 1)
         cell = cells[self._places[SOURCE_ID]] if len(cells) > self._places[SOURCE_ID] else ""
         readable = cell.isascii() and cell.isdigit() and int(cell) < 2**63
         return int(cell) if readable else MISSING
@@ -328,45 +322,3 @@ def _float_array(values: list[Any] | tuple[Any, ...]) -> np.ndarray:
         return np.fromiter(values, np.float64, len(values))
     except TypeError:
         return np.array(values, np.float64)
-
-
-def _scalar(name: str, cell: str) -> float | None:
-    text = cell.strip()
-    if text.lower() in NULLS:
-        return None
-    try:
-        return _number(text)
-    except ValueError:
-        raise ValueError(f"{name} is {text[:40]!r}, not a number") from None
-
-
-def _list(name: str, cell: str) -> np.ndarray | None:
-    text = cell.strip()
-    if text.lower() in NULLS:
-        return None
-    if BRACKETS.get(ord(text[0])) != ord(text[-1]) or len(text) < 2:
-        raise ValueError(f"{name} is {text[:40]!r}, not a list of numbers")
-    body = text[1:-1].strip()
-    if not body:
-        return None
-    try:
-        return np.array([_item(item) for item in body.split(",")])
-    except ValueError as error:
-        raise ValueError(f"{name} holds {error}") from None
-
-
-def _item(item: str) -> float:
-    text = item.strip().strip('"')
-    if text and text.lower() in NULLS:
-        return float("nan")
-    try:
-        return _number(text)
-    except ValueError:
-        raise ValueError(f"{text[:40]!r} where a number belongs") from None
-
-
-def _number(text: str) -> float:
-    # Python reads 1_000 as a number; no table means that.
-    if "_" in text:
-        raise ValueError(text)
-    return float(text)

@@ -1,260 +1,248 @@
-"""XP spectra in VOTables, read as a stream: tables of text, BINARY and BINARY2.
+"""The tables of a VOTable, read as a stream: TABLEDATA, BINARY and BINARY2.
 
 Format: IVOA VOTable 1.4, sections 5 and 6. Astropy's reader holds the whole table
-in memory several times over; this one holds a block.
+in memory several times over; this one holds a block. A file may hold any number of
+tables; DataLink's structure COMBINED has one a star, its id in a PARAM.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import struct
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from xml.parsers import expat
 
 import numpy as np
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.survey.xp.assemble import Assembler, OnBadRow
-from aspgap_jax.survey.xp.chunk import Layout, XPChunk, layout_of
+from aspgap_jax.survey.xp.damage import reading
 from aspgap_jax.survey.xp.detect import Rewound
+from aspgap_jax.survey.xp.table import Column, RawBatch, Stated, Table
+from aspgap_jax.survey.xp.votable_cells import Field, field_of, parsed, row_type, split_row
 
-__all__ = ["read_votable"]
+__all__ = ["votable_tables"]
 
 BLOCK = 1 << 20
-DTYPES: dict[str, np.dtype] = {
-    "boolean": np.dtype("u1"),
-    "unsignedByte": np.dtype("u1"),
-    "char": np.dtype("u1"),
-    "unicodeChar": np.dtype(">u2"),
-    "short": np.dtype(">i2"),
-    "int": np.dtype(">i4"),
-    "long": np.dtype(">i8"),
-    "float": np.dtype(">f4"),
-    "double": np.dtype(">f8"),
-}
+DAMAGED = "or truncated VOTable"
 
 
-class Field(NamedTuple):
-    """One column: its type, its length (``None``: varies from row to row), its null."""
+def votable_tables(stream: Rewound, path: Path) -> Iterator[Table]:
+    """The tables of a VOTable.
 
-    name: str
-    dtype: np.dtype
-    length: int | None
-    scalar: bool
-    null: str | None
+    Args:
+        stream: the decompressed file, from its beginning.
+        path: the name to show in messages.
 
-
-def read_votable(
-    stream: Rewound,
-    path: Path,
-    *,
-    chunk_size: int,
-    correlations: bool,
-    on_bad_row: OnBadRow | None,
-) -> Iterator[XPChunk]:
-    """Chunks of the first table of a VOTable."""
-    document = _Document(path)
-    assembler: Assembler | None = None
-    while True:
-        block = stream.read(BLOCK)
-        rows = document.feed(block)
-        if document.started and assembler is None:
-            layout = layout_of([f.name for f in document.fields], path, correlations=correlations)
-            assembler = Assembler(path, layout, chunk_size, on_bad_row)
-        if assembler is not None:
-            _add(assembler, rows)
-            yield from assembler.full()
-        if not block:
-            break
-    if assembler is None:
+    Raises:
+        InputError: it is damaged, or has no table with data.
+    """
+    document = _Document(stream, path)
+    number = 0
+    while (data := document.next_table()) is not None:
+        number += 1
+        place = f"table {number}" + (f" ({data.name})" if data.name else "")
+        # Of a long first table it is not known yet whether it is the only one.
+        alone = number == 1 and document.ended and not document.waiting
+        columns = tuple(Column(field.name, field.unit) for field in data.fields)
+        yield Table("" if alone else place, columns, partial(_rows, document, data), data.stated)
+        document.skip(data)
+    if not number:
         raise InputError(f"{path}: the VOTable has no data; pass a table of XP spectra")
-    yield from assembler.rest()
 
 
-def _add(assembler: Assembler, rows: list[dict[str, Any]]) -> None:
-    """Hand rows over; array cells that do not parse make a row bad."""
-    layout: Layout = assembler.layout
-    names = (*layout.arrays, *layout.scalars)
-    numbers, good = [], []
-    for row in rows:
-        assembler.row += 1
-        fault = next((row[name] for name in names if isinstance(row[name], _Fault)), None)
-        if fault is None:
-            numbers.append(assembler.row)
-            good.append(row)
+def _rows(document: _Document, data: _Data, names: Sequence[str], size: int) -> Iterator[RawBatch]:
+    places = {field.name: place for place, field in enumerate(data.fields)}
+    wanted = {name: places[name] for name in names}
+    row = 0
+    while True:
+        with reading(f"{document.path} after row {row}", DAMAGED):
+            batch, count = data.take(wanted, size)
+        if count:
+            row += count
+            yield batch
+        elif data.ended:
+            return
         else:
-            source_id = row["source_id"] if isinstance(row["source_id"], int) else -1
-            assembler.report(assembler.row, source_id, str(fault))
-    if good:
-        assembler.add({name: [row[name] for row in good] for name in names}, numbers)
+            document.pump()
 
 
-class _Fault(str):
-    """What is wrong with a cell, in its place."""
+class _Data:
+    """One table: its head, and the part of its rows that has been read and not yet taken."""
+
+    def __init__(self, name: str, fields: list[Field], stated: dict[str, Stated]) -> None:
+        self.name = name
+        self.fields = fields
+        self.stated = stated
+        self.kind = ""
+        self.ended = False
+        self.wanted = True
+        self.cells: deque[list[str]] = deque()
+        self.text: list[str] = []
+        self._binary = b""
+
+    def take(self, wanted: dict[str, int], size: int) -> tuple[RawBatch, int]:
+        """At most ``size`` rows of the wanted columns, and how many there are."""
+        if self.kind == "TABLEDATA":
+            rows = [self.cells.popleft() for _ in range(min(size, len(self.cells)))]
+            picked = {
+                name: [parsed(self.fields[at], row[at] if at < len(row) else "") for row in rows]
+                for name, at in wanted.items()
+            }
+            return picked, len(rows)
+        self._decode()
+        flags = (len(self.fields) + 7) // 8 if self.kind == "BINARY2" else 0
+        dtype = row_type(self.fields, flags)
+        if dtype is not None and dtype.itemsize:
+            count = min(size, len(self._binary) // dtype.itemsize)
+            block = np.frombuffer(self._binary, dtype, count)
+            self._binary = self._binary[count * dtype.itemsize :]
+            batch: RawBatch = {
+                name: self.fields[at].column(block, at, flags) for name, at in wanted.items()
+            }
+        else:
+            rows_found: list[list[Any]] = []
+            place = 0
+            while len(rows_found) < size and place < len(self._binary):
+                found = split_row(self.fields, flags, self._binary, place)
+                if found is None:
+                    break
+                values, stop = found
+                if stop == place:
+                    raise struct.error("rows of no length")
+                rows_found.append(values)
+                place = stop
+            self._binary = self._binary[place:]
+            count = len(rows_found)
+            batch = {name: [values[at] for values in rows_found] for name, at in wanted.items()}
+        if not count and self.ended and self._binary:
+            raise struct.error(f"{len(self._binary)} bytes after the last row")
+        return batch, count
+
+    def _decode(self) -> None:
+        """Base64 so far into bytes; keep what is incomplete."""
+        text = "".join("".join(self.text).split())
+        whole = len(text) if self.ended else len(text) // 4 * 4
+        self.text = [text[whole:]]
+        self._binary += base64.b64decode(text[:whole], validate=True)
 
 
 class _Document:
-    """Feeds an XML parser and collects the rows of the first table."""
+    """Feeds an XML parser block by block and sorts what comes into tables.
 
-    def __init__(self, path: Path) -> None:
+    Attributes:
+        path: the file, for messages.
+        ended: whether all of it has been read.
+        waiting: tables whose data have begun, or more, and which were not given yet.
+    """
+
+    def __init__(self, stream: Rewound, path: Path) -> None:
         self.path = path
-        self.fields: list[Field] = []
-        self.started = False
-        self._rows: list[dict[str, Any]] = []
+        self.ended = False
+        self.waiting: deque[_Data] = deque()
+        self._stream = stream
+        self._open: _Data | None = None
+        # What PARAMs state, for the file and for each resource and table that is open.
+        self._stated: list[dict[str, Stated]] = [{}]
+        self._fields: list[Field] = []
+        self._name = ""
         self._cells: list[str] | None = None
         self._text: list[str] | None = None
-        self._kind = ""
-        self._done = False
-        self._binary = b""
-        self._attributes: dict[str, str] = {}
+        self._described: list[str] | None = None
+        self._tags: list[str] = []
         self._parser = expat.ParserCreate(namespace_separator=" ")
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._characters
 
-    def feed(self, block: bytes) -> list[dict[str, Any]]:
-        """The rows that ``block`` completes; an empty block is the end of the file."""
-        try:
+    def next_table(self) -> _Data | None:
+        """The next table with data; ``None`` at the end of the file."""
+        while not self.waiting and not self.ended:
+            self.pump()
+        # One block more shows whether a short file has a second table.
+        if self.waiting and self.waiting[0].ended and not self.ended:
+            self.pump()
+        return self.waiting.popleft() if self.waiting else None
+
+    def skip(self, data: _Data) -> None:
+        """Read to the end of a table, keeping nothing of it."""
+        data.wanted = False
+        data.cells.clear()
+        data.text = []
+        while not data.ended:
+            self.pump()
+
+    def pump(self) -> None:
+        """Read a block."""
+        block = self._stream.read(BLOCK)
+        with reading(self.path, DAMAGED):
             self._parser.Parse(block, not block)
-            if self._kind.startswith("BINARY") and self._text is not None:
-                self._decode(final=False)
-        except (expat.ExpatError, binascii.Error, struct.error) as error:
-            raise InputError(
-                f"{self.path}: damaged or truncated VOTable ({error}); download it again"
-            ) from error
-        rows, self._rows = self._rows, []
-        return rows
+        if not block:
+            self.ended = True
+            if self._open is not None:
+                self._open.ended = True
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         name = tag.rpartition(" ")[2]
-        if self._done:
-            return
-        if name == "FIELD":
-            self._attributes = attributes
-            self.fields.append(self._field(attributes))
-        elif name == "VALUES" and self.fields and "null" in attributes:
-            self.fields[-1] = self.fields[-1]._replace(null=attributes["null"])
+        self._tags.append(name)
+        if name in ("RESOURCE", "TABLE"):
+            self._stated.append({})
+        if name == "TABLE":
+            self._fields = []
+            self._name = attributes.get("name", attributes.get("ID", ""))
+        elif name == "FIELD":
+            self._fields.append(field_of(attributes))
+        elif name in ("PARAM", "INFO"):
+            key = attributes.get("name", attributes.get("ID", "")).lower()
+            unit = attributes.get("unit", "")
+            self._stated[-1][key] = Stated(attributes.get("value", ""), unit)
+        elif name == "VALUES" and "null" in attributes and self._tags[-2:-1] == ["FIELD"]:
+            self._fields[-1] = self._fields[-1]._replace(null=attributes["null"])
+        elif name == "DESCRIPTION" and self._tags[-2:-1] != ["FIELD"]:
+            self._described = []
         elif name in ("TABLEDATA", "BINARY", "BINARY2", "FITS"):
-            self._kind = name
-            self.started = True
             if name == "FITS":
                 raise InputError(f"{self.path}: a FITS file inside a VOTable; pass the FITS file")
+            stated = {key: value for level in self._stated for key, value in level.items()}
+            self._open = _Data(self._name, self._fields, stated)
+            self._open.kind = name
+            self.waiting.append(self._open)
         elif name == "STREAM":
             if "href" in attributes or attributes.get("encoding") != "base64":
                 raise InputError(f"{self.path}: its data are not in the file; download them too")
-            self._text = []
+            self._text = self._open.text if self._open is not None else None
         elif name == "TR":
             self._cells = []
         elif name == "TD":
             self._text = []
 
     def _end(self, tag: str) -> None:
-        name = tag.rpartition(" ")[2]
-        if self._done:
-            return
+        name = self._tags.pop()
         if name == "TD" and self._cells is not None and self._text is not None:
             self._cells.append("".join(self._text))
             self._text = None
         elif name == "TR" and self._cells is not None:
-            cells = self._cells + [""] * (len(self.fields) - len(self._cells))
-            self._rows.append(
-                {f.name: _parsed(f, cell) for f, cell in zip(self.fields, cells, strict=False)}
-            )
+            if self._open is not None and self._open.wanted:
+                self._open.cells.append(self._cells)
             self._cells = None
         elif name == "STREAM":
-            self._decode(final=True)
             self._text = None
-        elif name == "TABLE":
-            self._done = self.started
+        elif name in ("TABLEDATA", "BINARY", "BINARY2") and self._open is not None:
+            self._open.ended = True
+            self._open = None
+        elif name == "DESCRIPTION" and self._described is not None:
+            self._stated[-1]["description"] = Stated("".join(self._described))
+            self._described = None
+        elif name in ("RESOURCE", "TABLE"):
+            self._stated.pop()
 
     def _characters(self, text: str) -> None:
-        if self._text is not None:
-            self._text.append(text)
-
-    def _field(self, attributes: dict[str, str]) -> Field:
-        size = attributes.get("arraysize")
-        kind = attributes.get("datatype", "")
-        plain = size is None or size == "*" or size.rstrip("*").isdigit()
-        if kind not in DTYPES or not plain:
-            # Complex numbers, bits and matrices: no XP table has them.
-            raise InputError(
-                f"{self.path}: column {attributes.get('name')} is of type {kind} {size or ''}, "
-                f"which no XP table has; pass XP spectra as the Gaia archive delivers them"
-            )
-        varies = size is not None and size.endswith("*")
-        length = None if varies else int(size or 1)
-        return Field(attributes.get("name", ""), DTYPES[kind], length, size is None, None)
-
-    def _decode(self, *, final: bool) -> None:
-        """Turn the base64 text so far into rows; keep what is incomplete."""
-        assert self._text is not None
-        text = "".join("".join(self._text).split())
-        whole = len(text) if final else len(text) // 4 * 4
-        self._text = [text[whole:]]
-        data = self._binary + base64.b64decode(text[:whole], validate=True)
-        place = 0
-        while place < len(data):
-            try:
-                row, place = self._binary_row(data, place)
-            except _Incomplete:
-                break
-            self._rows.append(row)
-        self._binary = data[place:]
-        if final and self._binary:
-            raise struct.error(f"{len(self._binary)} bytes after the last row")
-
-    def _binary_row(self, data: bytes, place: int) -> tuple[dict[str, Any], int]:
-        row: dict[str, Any] = {}
-        flags = (len(self.fields) + 7) // 8 if self._kind == "BINARY2" else 0
-        nulls = np.unpackbits(np.frombuffer(_piece(data, place, flags), np.uint8))
-        place += flags
-        for index, field in enumerate(self.fields):
-            length = field.length
-            if length is None:
-                (length,) = struct.unpack(">i", _piece(data, place, 4))
-                place += 4
-                if not 0 <= length < 1 << 24:
-                    raise struct.error(f"column {field.name} claims {length} values")
-            size = length * field.dtype.itemsize
-            piece = _piece(data, place, size)
-            place += size
-            if (flags and nulls[index]) or not length:
-                row[field.name] = None
-            else:
-                values = np.frombuffer(piece, field.dtype)
-                row[field.name] = _scalar(field, values[0]) if field.scalar else values
-        return row, place
-
-
-class _Incomplete(Exception):
-    """The row continues in the next block."""
-
-
-def _piece(data: bytes, place: int, size: int) -> bytes:
-    if place + size > len(data):
-        raise _Incomplete
-    return data[place : place + size]
-
-
-def _scalar(field: Field, value: np.generic) -> int | float | None:
-    number: int | float = value.item()
-    return None if field.null is not None and str(number) == field.null else number
-
-
-def _parsed(field: Field, cell: str) -> Any:
-    """A cell of text: a number, an array, ``None``, or the fault in it."""
-    text = cell.strip()
-    if not text or text == field.null:
-        return None
-    try:
-        if not field.scalar:
-            return np.array([float(item) for item in text.split()])
-        return int(text) if field.dtype.kind == "i" else field.dtype.type(text).item()
-    except ValueError:
-        if field.dtype.kind == "u":
-            return None
-        return _Fault(f"{field.name} holds text where a number belongs")
+        if self._described is not None:
+            self._described.append(text)
+        elif self._text is not None and self._open is not None and self._open.wanted:
+            # The list of the stream is replaced each time its rows are taken.
+            (self._text if self._cells is not None else self._open.text).append(text)
