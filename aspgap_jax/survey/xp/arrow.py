@@ -1,9 +1,4 @@
-"""The table of a Parquet or Feather (Arrow) file, and HATS catalogues of such.
-
-A HATS catalogue (LSDB) is a folder: ``hats.properties`` or ``properties``, and below
-``dataset/`` a Parquet file a HEALPix pixel, ``Norder=k/Dir=d/Npix=n.parquet`` or
-``.../Npix=n/part0.parquet``.
-"""
+"""The table of a Parquet or Feather (Arrow) file, lists as pandas, polars and LSDB write them."""
 
 from __future__ import annotations
 
@@ -19,25 +14,10 @@ import pyarrow.parquet as pq
 from aspgap_jax.survey.xp.damage import reading
 from aspgap_jax.survey.xp.table import Column, RawBatch, Stated, Table
 
-__all__ = ["arrow_tables", "hats_files"]
+__all__ = ["arrow_tables"]
 
-PROPERTIES = ("hats.properties", "properties", "collection.properties")
 ATTRIBUTES = b"PANDAS_ATTRS"
 UNIT = (b"unit", b"units")
-
-
-def hats_files(folder: Path) -> list[Path]:
-    """The Parquet files of a HATS catalogue in the order of their pixels; none if it is none."""
-    if not any((folder / name).is_file() for name in PROPERTIES):
-        return []
-    return sorted(
-        (path for path in folder.glob("**/Norder=*/**/*.parquet") if path.is_file()),
-        key=lambda path: [int(n) if n.isdigit() else n for n in _words(path)],
-    )
-
-
-def _words(path: Path) -> list[str]:
-    return [word for part in path.parts for word in part.replace("=", ".").split(".")]
 
 
 def arrow_tables(file: Path, path: Path) -> Iterator[Table]:

@@ -52,14 +52,14 @@ def read_xp(
 
     The format is told by the content: csv of the bulk files (ECSV, gzip), ECSV,
     DataLink's csv and text of any other separator, FITS, VOTable (text, BINARY,
-    BINARY2), HDF5 (one dataset a column, astropy, vaex, pandas), Parquet, Feather, HATS
-    catalogues, zip archives of all these, and the XP store, as a file or as the folder
-    that ``aspgap ingest`` writes. A row is a star, or, where fluxes are single numbers,
-    a wavelength. All tables of a file are read. Memory does not grow with the length of
-    the file (a gzipped FITS or HDF5 file is unpacked to a temporary file first).
+    BINARY2), HDF5 (one dataset a column, astropy, vaex, pandas), Parquet, Feather, zip
+    archives of all these, and the XP store, as a file or as the folder that ``aspgap
+    ingest`` writes. A row is a star, or, where fluxes are single numbers, a wavelength.
+    All tables of a file are read. Memory does not grow with the length of the file (a
+    gzipped FITS or HDF5 file is unpacked to a temporary file first).
 
     Args:
-        path: the file, or a folder of store parts, or a HATS catalogue.
+        path: the file, or a folder of store parts.
         chunk_size: stars a chunk; the last one may have fewer.
         correlations: whether to read the correlation matrices too, which are
             14 times as many numbers as the spectra.
@@ -100,7 +100,7 @@ def read_xp(
         yield from read_parts(path, chunk_size=chunk_size)
         return
     try:
-        yield from _regrouped(reader.path(path), chunk_size)
+        yield from _regrouped(reader.file(path, path), chunk_size)
     except InputError:
         _say(reader.notes, path, on_note)
         raise
@@ -124,17 +124,6 @@ class _Reader:
     release: str
     on_bad_row: OnBadRow | None
     notes: Notes = field(default_factory=Notes)
-
-    def path(self, path: Path) -> Iterator[XPChunk]:
-        """Chunks of a file, or of a folder."""
-        if path.is_dir():
-            from aspgap_jax.survey.xp.arrow import hats_files
-
-            if files := hats_files(path):
-                for file in files:
-                    yield from self.file(file, file)
-                return
-        yield from self.file(path, path)
 
     def file(self, file: Path, path: Path) -> Iterator[XPChunk]:
         """Chunks of a file that messages call ``path``."""
