@@ -169,10 +169,10 @@ class Assembler:
         if isinstance(values, np.ndarray) and values.dtype.kind == "f" and values.ndim == 2:
             if values.shape[1] == width:
                 return values.astype(np.float64)
-            wrong.update(
-                (row, f"{name} has {values.shape[1]} values, the file's other rows have {width}")
-                for row in range(len(values))
-            )
+            for row in range(len(values)):
+                wrong.setdefault(
+                    row, f"{name} has {values.shape[1]} values, the file's other rows have {width}"
+                )
             return np.full((len(values), width), np.nan)
         stacked = np.full((len(values), width), np.nan)
         for row, value in enumerate(values):
@@ -320,4 +320,4 @@ def _source_ids(values: Sequence[Any] | np.ndarray, wrong: dict[int, str]) -> np
 
 def _shown(value: object) -> str:
     text = "missing" if value is None else repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return text if len(text) <= 99 else text[:96] + "..."

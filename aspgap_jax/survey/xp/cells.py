@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,9 @@ def id_of(value: Any) -> int | str | None:
     if isinstance(value, float | np.floating) and not np.isnan(value):
         if value == np.round(value) and -(2**53) < value < 2**53:
             return int(value)
-        return f"{value!r} (a floating-point number, which has lost digits of the id)"
+        return f"{float(value)!r} (a floating-point number, which has lost digits of the id)"
+    if isinstance(value, Decimal):
+        return int(value) if value == int(value) else str(value)
     return None
 
 

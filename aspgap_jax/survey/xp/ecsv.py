@@ -75,6 +75,10 @@ def _stated(meta: Any) -> dict[str, Stated]:
     if isinstance(meta, dict):
         pairs = list(meta.items())
     elif isinstance(meta, list):
-        # An ordered dictionary of astropy's: a list of pairs.
-        pairs = [pair for item in meta if isinstance(item, dict) for pair in item.items()]
+        # An ordered dictionary: a list of pairs, or of dictionaries of one each.
+        for item in meta:
+            if isinstance(item, dict):
+                pairs += item.items()
+            elif isinstance(item, tuple) and len(item) == 2:
+                pairs.append(item)
     return {str(name).lower(): Stated(value) for name, value in pairs}

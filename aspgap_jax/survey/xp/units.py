@@ -25,6 +25,15 @@ FLUX = frozenset({"", "W.m**-2.nm**-1", "W.nm**-1.m**-2", "W m-2 nm-1", "W nm-1 
 LENGTH = frozenset({"", "nm"})
 COUNTS = frozenset({"", "e-/s", "e-.s**-1", "'electron'.s**-1", "electron.s**-1", "electron/s"})
 MAGNITUDES = frozenset({"", "mag", "Mag", "mag(AB)", "mag(Vega)", "mag (Vega)"})
+# Per wavelength or per frequency, in energy or in photons.
+DENSITIES = frozenset(
+    {
+        "spectral flux density",
+        "spectral flux density wav",
+        "photon flux density",
+        "photon flux density wav",
+    }
+)
 ELECTRONS = re.compile(r"(?<![a-zA-Z0-9])e-(?![0-9])")
 LATEX = str.maketrans("", "", "{}$")
 
@@ -49,6 +58,9 @@ def flux_factor(
     found = _parsed(unit, where)
     archive = u.W / u.m**2 / u.nm
     try:
+        # Astropy would divide a flux in W m^-2 by the wavelength, too.
+        if not DENSITIES & set(getattr(found, "physical_type", ())):
+            raise u.UnitConversionError
         factor = found.to(archive, equivalencies=u.spectral_density(wavelength * u.nm))
     except (u.UnitsError, TypeError, ValueError):
         raise InputError(
