@@ -121,7 +121,7 @@ def _weighted(
     values: Float[np.ndarray, "star first"], weights: Float[np.ndarray, "sample first"]
 ) -> Float[np.ndarray, "star sample"]:
     finite: Bool[np.ndarray, "star first"] = np.isfinite(values)
-    out = np.where(finite, values, 0.0) @ weights.T
+    out: np.ndarray = np.where(finite, values, 0.0) @ weights.T
     if not finite.all():
         out[(~finite).astype(float) @ (weights != 0).T.astype(float) > 0] = np.nan
     return out

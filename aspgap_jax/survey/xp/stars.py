@@ -21,6 +21,7 @@ from aspgap_jax.survey.xp.grids import Resampling, resampling
 from aspgap_jax.survey.xp.names import Series
 from aspgap_jax.survey.xp.notes import Notes
 from aspgap_jax.survey.xp.plan import Plan
+from aspgap_jax.survey.xp.releases import RELEASES
 from aspgap_jax.survey.xp.table import RawBatch
 
 __all__ = ["LongRows", "StarRows", "finished", "is_long", "star_rows"]
@@ -255,10 +256,13 @@ def _release(plan: Plan, chunk: XPChunk) -> str:
             f"{plan.where}: speaks of Gaia {' and '.join(plan.releases).upper()}; say which its "
             f"spectra are of by --release"
         )
-    if not plan.releases or chunk.release == plan.releases[0]:
+    if not plan.releases:
         return chunk.release
-    # The number of coefficients, or the ids of their basis, are another release's.
-    return plan.releases[0] if not chunk.release else ""
+    named = plan.releases[0]
+    known = RELEASES.get(named)
+    # The number of coefficients, or the ids of their basis, may be another release's.
+    contradicted = known is not None and known.coefficients is not None
+    return "" if contradicted and chunk.release != named else named
 
 
 def _ids(plan: Plan, raw: RawBatch, count: int) -> list[Any]:
@@ -268,6 +272,7 @@ def _ids(plan: Plan, raw: RawBatch, count: int) -> list[Any]:
     found = plan.source[SOURCE_ID]
     assert isinstance(found, str)
     cells = raw[found]
+    ids: list[Any]
     if isinstance(cells, np.ndarray) and cells.dtype.kind in "iu":
         ids = cells.tolist()
     else:

@@ -88,7 +88,7 @@ def to_nm(
 
     try:
         # A factor, so that grids in round numbers stay round.
-        return values * _parsed(unit, where).to(u.nm)
+        return np.asarray(values * _parsed(unit, where).to(u.nm))
     except (u.UnitsError, TypeError, ValueError):
         raise InputError(f"{where} is in {unit}, no unit of wavelength; pass it in nm") from None
 
