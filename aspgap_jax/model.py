@@ -244,7 +244,17 @@ def _split(key: jax.Array | None) -> jax.Array | tuple[None, None, None]:
 
 def encode(cfg: Model, params: Params, xp: XP, key: jax.Array | None = None) -> Latents:
     """Scaled XP spectra to latents; to the last hidden layer where :func:`fold_latents`
-    has left the encoder without its last one."""
+    has left the encoder without its last one.
+
+    Args:
+        cfg: sizes of the blocks.
+        params: of :func:`init`.
+        xp: scaled spectra.
+        key: drives dropout: one, or one a star; ``None`` switches it off.
+
+    Returns:
+        Latents ``[star, latent]``.
+    """
     if len(params.encoder["params"]) == len(cfg.encoder):
         hidden = _block(cfg, cfg.encoder, exact=(0,))
         return ACTIVATIONS[cfg.activation](_run(hidden, params.encoder, xp, None))
@@ -254,7 +264,17 @@ def encode(cfg: Model, params: Params, xp: XP, key: jax.Array | None = None) -> 
 def decode_xp(
     cfg: Model, params: Params, latents: Latents, key: jax.Array | None = None
 ) -> tuple[Labels, Labels]:
-    """Latents to scaled labels and the ln of their standard deviations."""
+    """Latents to scaled labels and the ln of their standard deviations.
+
+    Args:
+        cfg: sizes of the blocks.
+        params: of :func:`init`.
+        latents: of :func:`encode`.
+        key: drives dropout; ``None`` switches it off.
+
+    Returns:
+        Means and ln of standard deviations, each ``[star, label]``.
+    """
     both = _run(xp_decoder(cfg), params.xp_decoder, latents, key)
     mean, log_sigma = jnp.split(both, 2, axis=-1)
     return mean, log_sigma
@@ -263,7 +283,17 @@ def decode_xp(
 def hallucinate(
     cfg: Model, params: Params, latents: Latents, key: jax.Array | None = None
 ) -> Spectra:
-    """Latents to APOGEE-like normalised flux."""
+    """Latents to APOGEE-like normalised flux.
+
+    Args:
+        cfg: sizes of the blocks.
+        params: of :func:`init`.
+        latents: of :func:`encode`.
+        key: drives dropout; ``None`` switches it off.
+
+    Returns:
+        Flux over the continuum ``[star, pixel]``.
+    """
     n_pixels = output_width(params.hallucinator)
     return 1.0 - _run(hallucinator(cfg, n_pixels), params.hallucinator, latents, key)
 
@@ -271,7 +301,17 @@ def hallucinate(
 def decode_apogee(
     cfg: Model, variables: Variables, flux: Spectra, key: jax.Array | None = None
 ) -> Labels:
-    """Normalised APOGEE(-like) flux to scaled labels."""
+    """Normalised APOGEE(-like) flux to scaled labels.
+
+    Args:
+        cfg: sizes of the blocks.
+        variables: of :func:`init_apogee_decoder`, pre-trained.
+        flux: over the continuum.
+        key: drives dropout; ``None`` switches it off.
+
+    Returns:
+        Scaled labels ``[star, label]``.
+    """
     return _run(apogee_decoder(cfg), variables, 1.0 - flux, key)
 
 
@@ -342,6 +382,9 @@ def read_hallucinated(
         merged: of :func:`merge`.
         latents: of :func:`encode`.
         key: drives dropout; ``None`` switches it off.
+
+    Returns:
+        Scaled labels ``[star, label]``.
     """
     return _run(merged_reader(cfg), merged, latents, key)
 
@@ -354,6 +397,14 @@ def merging_pays(cfg: Model, *, n_pixels: int, batch: int) -> bool:
 
     - spelled out: b p (h + d) + b p (h + d) + b p h;
     - merged: h p d + b h d, then 2 b h d and h p d.
+
+    Args:
+        cfg: sizes of the blocks.
+        n_pixels: p.
+        batch: b.
+
+    Returns:
+        Whether the second count is the smaller one.
     """
     h = (cfg.latent, *cfg.hallucinator)[-1]
     d = (*cfg.apogee_decoder, len(labels.LABELS))[0]
@@ -375,6 +426,9 @@ def apply(
             it is an instrument here, not a learner.
         xp: scaled spectra.
         key: drives dropout: one, or one a star; ``None`` switches it off.
+
+    Returns:
+        Labels of both branches, scaled.
     """
     encoder_key, decoder_key, branch_key = _split(key)
     latents = encode(cfg, params, xp, encoder_key)

@@ -33,7 +33,15 @@ class Stars(NamedTuple):
 
 
 def to_device(stars: TrainingSet, magnitude_exponent: float) -> Stars:
-    """Normalise by magnitude and move to the device, as float32."""
+    """Normalise by magnitude and move to the device, as float32.
+
+    Args:
+        stars: in physical units, on the host.
+        magnitude_exponent: see :func:`aspgap_jax.preprocessing.scaling.magnitude_factor`.
+
+    Returns:
+        The spectra over their magnitude factor, and the labels as they are.
+    """
     factor = magnitude_factor(stars.g_mag, magnitude_exponent)[:, None]
     return Stars(
         xp=jnp.asarray(stars.xp / factor, jnp.float32),

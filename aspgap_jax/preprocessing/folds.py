@@ -133,6 +133,9 @@ def split(
         cfg: validation share and balancing.
         seed: of the balancing draws.
 
+    Returns:
+        Rows to train on, to fit to, to validate with and to test.
+
     Raises:
         InputError: too few stars are left to train or to validate.
     """
@@ -184,6 +187,9 @@ def all_splits(cfg: Config, *, folds: bool) -> tuple[Split, ...]:
     Args:
         cfg: number of folds and repeats.
         folds: cross-validate; otherwise one split that trains on all stars.
+
+    Returns:
+        Repeat by repeat, fold by fold.
     """
     if not folds:
         return (Split(0, -1),)
@@ -193,19 +199,48 @@ def all_splits(cfg: Config, *, folds: bool) -> tuple[Split, ...]:
 
 
 def assignments(cfg: Config, splits: tuple[Split, ...]) -> tuple[Assignment, ...]:
-    """All trainings of a run, in member order: the seeds of a split stand together."""
+    """All trainings of a run, in member order: the seeds of a split stand together.
+
+    Args:
+        cfg: number of seeds.
+        splits: of :func:`all_splits`.
+
+    Returns:
+        One a training.
+    """
     return tuple(Assignment(*split, seed) for split in splits for seed in range(cfg.cv.seeds))
 
 
 def in_test(source_id: np.ndarray, of: Split | Assignment, cfg: Config) -> np.ndarray:
-    """The stars that a split predicts and must not train on ``[star]``."""
+    """The stars that a split predicts and must not train on ``[star]``.
+
+    Args:
+        source_id: Gaia source ids ``[star]``.
+        of: the split.
+        cfg: number of folds.
+
+    Returns:
+        Mask; all false for a split that trains on all stars.
+    """
     if of.fold < 0:
         return np.zeros(len(source_id), bool)
     return np.asarray(fold_of(source_id, cfg.cv.folds, of.repeat) == of.fold)
 
 
 def split_rows(stars: TrainingSet, cfg: Config, splits: tuple[Split, ...]) -> tuple[FoldRows, ...]:
-    """Rows of every split. Raises ``InputError`` where a fold has too few stars."""
+    """Rows of every split. Raises ``InputError`` where a fold has too few stars.
+
+    Args:
+        stars: the training set.
+        cfg: folds, validation share, balancing and seed.
+        splits: of :func:`all_splits`.
+
+    Returns:
+        Rows a split, in the same order.
+
+    Raises:
+        InputError: a fold has too few stars.
+    """
     return tuple(
         split(
             stars.source_id,

@@ -54,6 +54,14 @@ def temperature_at(
 
     tau_R, the Rosseland optical depth, is ``opacity_ratio`` times ``depth``: the
     opacity at 1.6 micron is the smallest of the spectrum.
+
+    Args:
+        depth: reference optical depth, at 1.6 micron.
+        teff: effective temperature, K.
+        calibration: constants of the temperature structure.
+
+    Returns:
+        K, a layer each.
     """
     rosseland = calibration.opacity_ratio * depth
     return teff * (0.75 * (rosseland + 2.0 / 3.0)) ** 0.25
@@ -76,6 +84,9 @@ def continuous_opacity(
         temperature: K.
         electrons: electron density, cm^-3.
         atoms: density of hydrogen atoms, cm^-3.
+
+    Returns:
+        ``[layer, wavelength]``, smooth in all arguments.
     """
     micron = np.asarray(wavelength, np.float64) / 1e4
     excess = np.maximum(1.0 / micron - 1.0 / THRESHOLD, 0.0)
@@ -117,6 +128,9 @@ def atmosphere(
         logg: log10 of the gravity in cm s^-2.
         abundance: nuclei per hydrogen nucleus.
         calibration: constants of the temperature structure.
+
+    Returns:
+        Temperature and densities, layer by layer.
     """
     temperature = temperature_at(jnp.asarray(DEPTH), teff, calibration)
     gravity = jnp.power(10.0, logg)

@@ -89,6 +89,13 @@ def abundances(m_h: Float[Array, ""], alpha_m: Float[Array, ""]) -> Float[Array,
 
     Metals follow [M/H]; the alpha elements O, Mg, Si, S, Ca and Ti also follow
     [alpha/M]. Carbon and nitrogen follow [M/H] alone.
+
+    Args:
+        m_h: [M/H], dex.
+        alpha_m: [alpha/M], dex.
+
+    Returns:
+        Hydrogen's is 1.
     """
     return jnp.power(10.0, _SOLAR + _IS_METAL * m_h + _IS_ALPHA * alpha_m)
 
@@ -117,7 +124,15 @@ def log_saha(temperature: PerLayer) -> Float[Array, "layer element"]:
 def neutral_fraction(
     log_constant: Float[Array, "layer element"], electrons: PerLayer
 ) -> Float[Array, "layer element"]:
-    """Share of neutral atoms, n_e / (n_e + S), of elements with Saha constants S."""
+    """Share of neutral atoms, n_e / (n_e + S), of elements with Saha constants S.
+
+    Args:
+        log_constant: ln of S, of :func:`log_saha`.
+        electrons: electron density, cm^-3.
+
+    Returns:
+        Between 0 and 1.
+    """
     return jax.nn.sigmoid(jnp.log(electrons)[:, None] - log_constant)
 
 
@@ -135,6 +150,9 @@ def electron_density(
         log_constant: from :func:`log_saha`.
         hydrogen: density of hydrogen nuclei, cm^-3.
         abundance: nuclei per hydrogen nucleus.
+
+    Returns:
+        cm^-3, a layer each.
     """
     log_hydrogen = jnp.log(hydrogen)
     log_abundance = jnp.log(abundance)[None, :]
@@ -156,6 +174,13 @@ def molecular_partition(molecule: Molecule, temperature: PerLayer) -> PerLayer:
     """Partition function of a diatomic molecule: electronic x vibration x rotation.
 
     Energies count from the lowest level, to which D0 refers.
+
+    Args:
+        molecule: its constants.
+        temperature: K.
+
+    Returns:
+        A number a layer.
     """
     kt = temperature / HC_OVER_K  # cm^-1
     rotation = kt / (molecule.symmetry * molecule.rotation) + 1.0 / (3.0 * molecule.symmetry)
@@ -168,7 +193,15 @@ def molecular_partition(molecule: Molecule, temperature: PerLayer) -> PerLayer:
 
 
 def pair_constant(molecule: Molecule, temperature: PerLayer) -> PerLayer:
-    """Equilibrium constant n_AB / (n_A n_B), cm^3: Saha's formula for a molecule."""
+    """Equilibrium constant n_AB / (n_A n_B), cm^3: Saha's formula for a molecule.
+
+    Args:
+        molecule: its constants.
+        temperature: K.
+
+    Returns:
+        cm^3, a layer each.
+    """
     neutral, _ = partition(temperature)
     first, second = molecule.atoms
     q_atoms = neutral[:, element_index(first)] * neutral[:, element_index(second)]
@@ -185,7 +218,15 @@ def pair_constant(molecule: Molecule, temperature: PerLayer) -> PerLayer:
 
 
 def hydrogen_atoms(temperature: PerLayer, hydrogen: PerLayer) -> PerLayer:
-    """Density of hydrogen atoms (cm^-3) where n_H + 2 n_H2 = ``hydrogen``."""
+    """Density of hydrogen atoms (cm^-3) where n_H + 2 n_H2 = ``hydrogen``.
+
+    Args:
+        temperature: K.
+        hydrogen: density of hydrogen nuclei, cm^-3.
+
+    Returns:
+        cm^-3, a layer each.
+    """
     constant = pair_constant(_MOLECULE["H2"], temperature) * hydrogen
     one = jnp.ones_like(constant)
     return hydrogen * _positive_root(2.0 * constant, one, one)
@@ -208,6 +249,9 @@ def molecular_equilibrium(
         hydrogen: density of hydrogen nuclei, cm^-3.
         atoms: density of hydrogen atoms, cm^-3.
         abundance: nuclei per hydrogen nucleus.
+
+    Returns:
+        Densities, cm^-3.
     """
     k_co, k_oh, k_cn, k_n2 = (
         pair_constant(_MOLECULE[name], temperature) for name in ("CO", "OH", "CN", "N2")
@@ -249,6 +293,13 @@ def line_populations(
     """Density over partition function, N / Q (cm^-3), of every species of ``SPECIES``.
 
     Times g exp(-chi / kT) this is the population of a level (Boltzmann).
+
+    Args:
+        gas: of :func:`aspgap_jax.synthesis.atmosphere.atmosphere`.
+        abundance: nuclei per hydrogen nucleus.
+
+    Returns:
+        ``[layer, species]``.
     """
     neutral_q, _ = partition(gas.temperature)
     fraction = neutral_fraction(log_saha(gas.temperature), gas.electrons)

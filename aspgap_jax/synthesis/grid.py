@@ -55,7 +55,15 @@ def instrumental_kernel(macroturbulence: Float[Array, ""]) -> Float[Array, " tap
 
 
 def to_pixels(fine: Float[Array, " fine"], kernel: Float[Array, " tap"]) -> Float[Array, " pixel"]:
-    """Convolves with the symmetric kernel and samples at the apStar pixels."""
+    """Convolves with the symmetric kernel and samples at the apStar pixels.
+
+    Args:
+        fine: flux on the fine grid.
+        kernel: of :func:`instrumental_kernel`.
+
+    Returns:
+        Flux on the apStar grid.
+    """
     stop = (N_PIXELS - 1) * OVERSAMPLING + 1
     pixels = jnp.zeros(N_PIXELS, fine.dtype)
     for tap in range(2 * MARGIN + 1):

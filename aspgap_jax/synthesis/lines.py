@@ -55,7 +55,11 @@ class LineList(NamedTuple):
     offset: Float[Array, "block slot"]
 
     def of(self, symbol: str) -> Int[np.ndarray, " found"]:
-        """Indices of the lines of one species; ``ValueError`` for an unknown one."""
+        """Indices of the lines of one species; ``ValueError`` for an unknown one.
+
+        Raises:
+            ValueError: the list has no such species.
+        """
         if symbol not in SPECIES:
             raise ValueError(f"no species {symbol!r}; the list has {', '.join(SPECIES)}")
         return np.flatnonzero(np.asarray(self.species) == SPECIES.index(symbol))

@@ -40,6 +40,9 @@ def voigt(
     Args:
         damping: a, Lorentzian half-width over the Doppler width.
         offset: u, distance from the line's centre in Doppler widths.
+
+    Returns:
+        Between 0 and 1.
     """
     # Z = (L + i z) / (L - i z) with z = u + i a.
     down = _SCALE + damping
@@ -60,7 +63,16 @@ def voigt(
 def doppler_velocity(
     temperature: Float[Array, ""], mass: Float[Array, " line"], turbulence: Float[Array, ""]
 ) -> Float[Array, " line"]:
-    """Doppler width b = sqrt(2 k T / m + xi^2) in km/s; mass in u, turbulence xi in km/s."""
+    """Doppler width b = sqrt(2 k T / m + xi^2) in km/s; mass in u, turbulence xi in km/s.
+
+    Args:
+        temperature: K.
+        mass: of the atom or molecule, u.
+        turbulence: microturbulence xi, km/s.
+
+    Returns:
+        km/s, a line each.
+    """
     return jnp.sqrt(1.662892e-2 * temperature / mass + turbulence**2)
 
 
@@ -76,6 +88,9 @@ def van_der_waals_width(
         temperature: K.
         hydrogen: density of hydrogen atoms, cm^-3.
         log_c6: log10 of the interaction constant, cm^6 / s.
+
+    Returns:
+        rad/s, ``[layer, line]``.
     """
     speed = 1.4551e4 * jnp.sqrt(temperature)  # cm/s
     c6 = jnp.power(10.0, 0.4 * (log_c6 + 30.0)) * 1e-12

@@ -108,6 +108,15 @@ def line_strengths(
     """Opacity integrated over frequency (cm^-1 Hz) of every line, with stimulated emission.
 
     alpha = (pi e^2 / m_e c) gf (N / Q) exp(-chi / kT) [1 - exp(-h nu / kT)].
+
+    Args:
+        gas: of :func:`aspgap_jax.synthesis.atmosphere.atmosphere`.
+        abundance: nuclei per hydrogen nucleus.
+        lines: the line list.
+        calibration: scales of the gf values and of the isotopes.
+
+    Returns:
+        cm^-1 Hz, ``[layer, line]``.
     """
     kt = (BOLTZMANN_EV * gas.temperature)[:, None]
     population = line_populations(gas, abundance)[:, lines.species]

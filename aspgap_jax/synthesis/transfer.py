@@ -35,6 +35,9 @@ def emergent_flux(
         depth: reference optical depth of the layers, increasing.
         ratio: opacity at each wavelength over the reference opacity, > 0.
         slope: of the source function.
+
+    Returns:
+        A number a wavelength.
     """
     shape = (len(ANGLES),) + (1,) * (ratio.ndim - 1)
     mu = jnp.asarray(ANGLES, ratio.dtype).reshape(shape)

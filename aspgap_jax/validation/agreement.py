@@ -60,6 +60,9 @@ def agreement(ours: Float[np.ndarray, " star"], theirs: Float[np.ndarray, " star
         ours: the label under test.
         theirs: the same label from elsewhere, in the same unit. A star that is NaN
             in either is left out.
+
+    Returns:
+        Statistics of ours minus theirs.
     """
     difference = np.subtract(ours, theirs, dtype=np.float64)
     difference = difference[np.isfinite(difference)]
@@ -81,6 +84,13 @@ def equal_bins(values: Float[np.ndarray, " star"], bins: int) -> Float[np.ndarra
     """Edges of ``bins`` bins with the same number of stars; NaN counts in none.
 
     Fewer edges come back where values repeat so often that bins would be empty.
+
+    Args:
+        values: what is binned.
+        bins: how many.
+
+    Returns:
+        Ascending edges, ``bins + 1`` at most.
     """
     known = values[np.isfinite(values)].astype(np.float64)
     if not known.size:

@@ -105,6 +105,9 @@ def path_gradients(
         inputs: x ``[star, xp]``.
         steps: points of the rule; its error falls as steps^-2 where f is smooth, and
             as steps^-1 where it has kinks.
+
+    Returns:
+        ``[star, xp]``.
     """
     gradient = jax.vmap(jax.grad(function))
 
@@ -169,6 +172,13 @@ def gradients_by_flux(
     up to those by coefficients. Directions of M with singular values below 1e-6 of
     the largest, which no flux shows, are left out.
 
+    Args:
+        gradient: by coefficients.
+        matrix: M, of the instrument.
+
+    Returns:
+        By sampled flux.
+
     Raises:
         InputError: the matrix is for another number of coefficients.
     """
@@ -189,6 +199,9 @@ def smooth(
     Args:
         spectra: fluxes or differences of fluxes.
         wavelength: nm.
+
+    Returns:
+        In the unit of ``spectra``.
     """
     kernel = np.exp(-0.5 * np.square((wavelength[:, None] - wavelength[None]) / WIDTH))
     return np.asarray(spectra @ (kernel / kernel.sum(axis=1, keepdims=True)).T)
@@ -205,6 +218,9 @@ def split_shares(
         gradient: of :func:`label_gradients` or :func:`gradients_by_flux`.
         difference: of the fluxes, inputs minus baseline.
         wavelength: nm.
+
+    Returns:
+        In the unit of the label.
     """
     broad = smooth(difference, wavelength)
     return Shares((gradient * broad).sum(axis=1), gradient * (difference - broad))
@@ -217,7 +233,17 @@ def band_shares(
     draws: int,
     seed: int,
 ) -> dict[str, Interval]:
-    """Sum of the shares in each of :data:`BANDS`, mean over stars, with bootstrap intervals."""
+    """Sum of the shares in each of :data:`BANDS`, mean over stars, with bootstrap intervals.
+
+    Args:
+        features: of :func:`split_shares`.
+        wavelength: nm.
+        draws: bootstrap resamples of the stars.
+        seed: of the resamples.
+
+    Returns:
+        By the name of the band, in the unit of the label.
+    """
     inside = [(wavelength >= band.low) & (wavelength <= band.high) for band in BANDS]
     sums = np.stack([features[:, band].sum(axis=1) for band in inside], axis=1)
     found = bootstrap(lambda rows: sums[rows].mean(axis=0), len(sums), draws=draws, seed=seed)

@@ -36,6 +36,9 @@ def cluster_means(
     Args:
         cluster: name of the cluster of each star, text ``[star]``.
         values: the label; stars where it is NaN are left out.
+
+    Returns:
+        One a cluster that has a star.
     """
     found = []
     for name in np.unique(cluster):

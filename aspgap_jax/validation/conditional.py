@@ -89,6 +89,10 @@ def neighbourhoods(conditions: Conditions, size: int) -> Int[np.ndarray, " star"
     Cells are halved at the median of the condition that is widest there, in units of its
     spread over all stars, until none holds ``2 * size`` stars.
 
+    Args:
+        conditions: z; any unit.
+        size: stars a group, at least.
+
     Returns:
         The number of each star's group.
 
@@ -135,6 +139,9 @@ def conditional_permutation(
         permutations: of the prediction within groups.
         size: stars a group, at least; twice as many at most.
         seed: of the permutations.
+
+    Returns:
+        The correlation and what it is by chance.
 
     Raises:
         InputError: see :func:`neighbourhoods`; or the groups are too small for the
@@ -249,6 +256,9 @@ def matched_pair_test(
         pairs: of :func:`matched_pairs`.
         draws: sign flips, and bootstrap resamples of pairs.
         seed: of both.
+
+    Returns:
+        Slope, share of pairs in the right order, and what they are by chance.
 
     Raises:
         InputError: fewer than 20 pairs.

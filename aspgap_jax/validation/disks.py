@@ -30,7 +30,15 @@ class DividingLine(NamedTuple):
     def above(
         self, moh: Float[np.ndarray, " star"], aom: Float[np.ndarray, " star"]
     ) -> Bool[np.ndarray, " star"]:
-        """Whether stars are high-alpha."""
+        """Whether stars are high-alpha.
+
+        Args:
+            moh: [M/H], dex.
+            aom: [alpha/M], dex.
+
+        Returns:
+            Mask; false where either is NaN.
+        """
         return np.asarray(aom > self.at(moh))
 
 

@@ -138,6 +138,9 @@ def trend(
         edges: of the bins, dex.
         draws: bootstrap resamples.
         seed: of the resamples.
+
+    Returns:
+        A mean a bin; bins of fewer than two stars are left out.
     """
     known = np.isfinite(alpha_m) & np.isfinite(quantity)
     alpha_m, quantity = alpha_m[known].astype(np.float64), quantity[known].astype(np.float64)
@@ -157,7 +160,16 @@ def trend(
 def mean_with_error(
     values: Float[np.ndarray, " star"], *, draws: int, seed: int
 ) -> tuple[float, float]:
-    """Mean of two values or more, and its bootstrap error."""
+    """Mean of two values or more, and its bootstrap error.
+
+    Args:
+        values: at least two.
+        draws: bootstrap resamples.
+        seed: of the resamples.
+
+    Returns:
+        Both in the unit of the values.
+    """
 
     def mean(rows: Int[np.ndarray, " row"]) -> float:
         return float(values[rows].mean())

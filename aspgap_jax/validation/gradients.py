@@ -122,6 +122,9 @@ def label_directions(
             extinction; held fixed like the other labels.
         bandwidth: of the weights, in the units of the label table.
 
+    Returns:
+        The spectrum at the reference, and its derivative by every label.
+
     Raises:
         InputError: fewer than 10 effective stars a parameter: the reference star is
             at the edge of the sample, or beyond it.
@@ -157,6 +160,9 @@ def hallucinated_gradients(bundle: Bundle, cfg: Config, directions: Directions) 
         bundle: of a run; the derivative is that of every member.
         cfg: of the bundle.
         directions: in the representation that the bundle takes.
+
+    Returns:
+        Spectra and derivatives of every member, on the apStar grid.
 
     Raises:
         InputError: the directions are of another width than the bundle's spectra.
@@ -206,6 +212,9 @@ def physical_gradients(
     Args:
         spectra_at: labels ``[star, label]`` to flux ``[star, pixel]``.
         reference: labels of the table.
+
+    Returns:
+        Flux, and its derivatives per unit of each label.
     """
     # A fifth of a step: small beside what bends, large beside the rounding of float32.
     step = 0.2 * np.asarray(STEP)
@@ -224,6 +233,10 @@ def over_continuum(
     (:func:`aspgap_jax.apstar.running_continuum`), and so are their gradients. The
     continuum is a quantile, so the derivative is a central difference along the gradient.
 
+    Args:
+        flux: on the apStar grid.
+        gradient: its derivatives.
+
     Returns:
         ``[label, pixel]`` per unit of the label, NaN between the chips.
     """
@@ -234,7 +247,16 @@ def over_continuum(
 
 
 def correlation(first: np.ndarray, second: np.ndarray, pixels: np.ndarray | None = None) -> float:
-    """Pearson's correlation over the pixels that are finite in both (and in ``pixels``)."""
+    """Pearson's correlation over the pixels that are finite in both (and in ``pixels``).
+
+    Args:
+        first: on the apStar grid.
+        second: likewise.
+        pixels: mask of those that count; ``None``: all.
+
+    Returns:
+        NaN where fewer than three pixels count, or a spectrum does not vary.
+    """
     use = np.isfinite(first) & np.isfinite(second)
     if pixels is not None:
         use &= pixels
@@ -255,6 +277,16 @@ def shifted_correlation(
 
     One spectrum is turned round by at least 100 pixels (42 Angstrom at 1.6 micron), so both
     keep their lines, and the lines no longer match.
+
+    Args:
+        first: on the apStar grid.
+        second: likewise.
+        draws: shifts.
+        seed: of the shifts.
+        quantile: between 0 and 1.
+
+    Returns:
+        Between 0 and 1.
     """
     first, second = first[in_chips], second[in_chips]
     rng = np.random.default_rng(seed)
@@ -274,6 +306,9 @@ def line_pixels(
         teff: K; orders lines by log gf - 5040 chi / Teff.
         strongest: lines to take.
         half_width: pixels on each side; 3 cover the instrumental profile.
+
+    Returns:
+        Mask on the apStar grid.
     """
     rows = lines.of(species)
     wavelength = np.asarray(lines.wavelength, np.float64)[rows]

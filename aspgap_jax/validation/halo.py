@@ -54,6 +54,9 @@ def is_ges(
     Args:
         energy: km^2/s^2, above -1.2e5.
         l_z: kpc km/s, below 500 in size.
+
+    Returns:
+        Mask; false where either is NaN.
     """
     return np.asarray((energy > GES_ENERGY) & (np.abs(l_z) < GES_L_Z))
 
@@ -70,7 +73,16 @@ def is_precise_giant(
     sigma_aom: Float[np.ndarray, " star"],
     logg: Float[np.ndarray, " star"],
 ) -> Bool[np.ndarray, " star"]:
-    """The cuts of Fig. 17: sigma [M/H] < 0.1, sigma [alpha/M] < 0.05, log g < 2."""
+    """The cuts of Fig. 17: sigma [M/H] < 0.1, sigma [alpha/M] < 0.05, log g < 2.
+
+    Args:
+        sigma_moh: uncertainty of [M/H], dex.
+        sigma_aom: uncertainty of [alpha/M], dex.
+        logg: dex.
+
+    Returns:
+        Mask; false for NaN.
+    """
     return np.asarray((sigma_moh < MAX_SIGMA_MOH) & (sigma_aom < MAX_SIGMA_AOM) & (logg < MAX_LOGG))
 
 
@@ -87,6 +99,9 @@ def share_below(
         moh, aom: [M/H] and [alpha/M], dex; a star that is NaN in either is left out.
         draws: bootstrap resamples.
         seed: of the resamples.
+
+    Returns:
+        The share and how it was counted.
     """
     known = np.isfinite(moh) & np.isfinite(aom)
     offset = aom[known].astype(np.float64) - DIVIDING_LINE.at(moh[known].astype(np.float64))
@@ -112,6 +127,17 @@ def high_alpha_map(
     """The fraction of high-alpha stars in cells of apocentre and eccentricity.
 
     NaN in cells with fewer than ``least`` stars.
+
+    Args:
+        apocentre: kpc.
+        eccentricity: between 0 and 1.
+        high: whether a star is high-alpha.
+        apocentre_edges: of the cells, kpc.
+        eccentricity_edges: of the cells.
+        least: stars of a cell that is not NaN.
+
+    Returns:
+        Between 0 and 1.
     """
     edges = [apocentre_edges, eccentricity_edges]
     every = np.histogram2d(apocentre, eccentricity, edges)[0]

@@ -63,6 +63,13 @@ def kurucz_spectra(
 ) -> Float[np.ndarray, "star pixel"]:
     """Unnormalised flux on the apStar grid, NaN between the chips.
 
+    Args:
+        network: of :func:`load_kurucz`.
+        at: labels of the label table.
+
+    Returns:
+        Flux ``[star, pixel]``.
+
     Raises:
         InputError: labels outside of what the network is valid for.
     """

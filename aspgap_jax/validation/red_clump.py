@@ -25,6 +25,13 @@ def density(
     """Kernel density of log g per dex; normal kernels of 0.06 dex.
 
     The stars are binned to 0.002 dex first: a kernel a star would take seconds.
+
+    Args:
+        logg: dex; NaN counts in none.
+        grid: where it is wanted, dex, ascending.
+
+    Returns:
+        Stars per dex, over the number of stars.
     """
     step = 0.002
     edges = np.arange(grid[0] - 6 * BANDWIDTH, grid[-1] + 6 * BANDWIDTH, step)

@@ -84,6 +84,9 @@ def groups_of(
     Args:
         stars: with the column ``ak_targ`` for the dusty ones, which are left out otherwise.
         table_1: whether a star passes the paper's Table 1.
+
+    Returns:
+        Masks by name.
     """
     m_h = stars.truth[:, labels.index("m_h")]
     groups = {
@@ -101,6 +104,10 @@ def scores_table(
     stars: Predictions, groups: Mapping[str, Bool[np.ndarray, " star"]]
 ) -> MetricsTable:
     """Residual statistics and scores of every label and group.
+
+    Args:
+        stars: predictions and truth.
+        groups: of :func:`groups_of`.
 
     Returns:
         ``{group: {label: {statistic: value}}}``; a value that does not exist is ``None``.

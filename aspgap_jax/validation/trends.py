@@ -52,6 +52,16 @@ def residual_trend(
 
     Stars where the quantity or a residual is not finite are left out.
 
+    Args:
+        quantity: what the residuals may follow, any unit.
+        residual: prediction minus truth.
+        bins: how many, with as many stars each.
+        draws: bootstrap resamples.
+        seed: of the resamples.
+
+    Returns:
+        Means, slope and amplitude, in the units of the labels.
+
     Raises:
         InputError: fewer than 20 stars a bin, or a quantity that does not vary enough
             for as many bins.
