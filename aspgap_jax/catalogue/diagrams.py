@@ -47,7 +47,13 @@ class Plane:
         y: Float[np.ndarray, " star"],
         third: Float[np.ndarray, " star"] | None = None,
     ) -> None:
-        """Count stars; NaN has no place."""
+        """Count stars; NaN has no place.
+
+        Args:
+            x: of each star.
+            y: of each star.
+            third: what :attr:`mean` averages; ``None``: nothing.
+        """
         counts, _, _ = np.histogram2d(x, y, (self.x, self.y))
         self.counts += counts
         self.outside += len(x) - int(counts.sum())

@@ -73,6 +73,9 @@ def partition(counts: Int64[np.ndarray, " pixel"], max_rows: int) -> tuple[Pixel
     Args:
         counts: stars of each pixel of order :data:`COUNT_ORDER`.
         max_rows: the most a pixel shall have.
+
+    Returns:
+        One each; with their stars they cover the sky.
     """
     by_order = [counts.reshape(12 * 4**k, -1).sum(axis=1) for k in range(COUNT_ORDER + 1)]
     found = []
@@ -108,7 +111,12 @@ class HatsWriter:
         self._rows = 0
 
     def write(self, pixel: Pixel, columns: Columns) -> None:
-        """Write the stars of a pixel, ``_healpix_29`` among the columns."""
+        """Write the stars of a pixel, ``_healpix_29`` among the columns.
+
+        Args:
+            pixel: of :func:`partition`.
+            columns: of its stars.
+        """
         with parquet_table(self._folder / "dataset" / pixel.path, self._specs) as table:
             table.append(columns)
         self._pixels.append(pixel)

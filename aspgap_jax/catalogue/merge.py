@@ -95,6 +95,9 @@ def build_catalogue(
         select: a key of :data:`CATALOGUE_SELECTIONS`.
         max_rows: stars of a partition.
 
+    Returns:
+        What was written, what each cut left, and the counts for Figures 10 and 11.
+
     Raises:
         InputError: there are no parts, a column that a cut needs is missing, or
             ``out`` cannot be used.

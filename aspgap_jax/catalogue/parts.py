@@ -157,7 +157,16 @@ def manifest_name(shard: tuple[int, int]) -> str:
 
 
 def write_manifest(out: Path, records: Sequence[PartRecord], shard: tuple[int, int]) -> Predicted:
-    """Write the manifest of one process, atomically."""
+    """Write the manifest of one process, atomically.
+
+    Args:
+        out: folder of the predictions.
+        records: of the files that this process had to do.
+        shard: number of the process, from 1, and how many there are.
+
+    Returns:
+        Their sums.
+    """
     summary = Predicted(tuple(records), out / manifest_name(shard))
     values = {
         "format": FORMAT,

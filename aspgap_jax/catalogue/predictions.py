@@ -95,7 +95,12 @@ class Predictions:
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write ``predictions`` to the HDF5 file ``path``, atomically."""
+    """Write ``predictions`` to the HDF5 file ``path``, atomically.
+
+    Args:
+        path: the file.
+        predictions: of a run.
+    """
     label_units = ", ".join(label.unit for label in labels.LABELS)
     units = dict.fromkeys(DTYPES, label_units) | {"source_id": "", "fold": "", "g_mag": "mag"}
     with replace_file(path) as temporary, h5py.File(temporary, "w") as file:

@@ -46,6 +46,9 @@ def conditional_information(
         truth_difference: of the pairs, dex.
         prediction_difference: of the pairs, dex.
         pairs: the test of the pairs.
+
+    Returns:
+        The figure.
     """
     figure = new_figure(0.46)
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1.0])
@@ -113,6 +116,9 @@ def attribution(
         difference: mean relative flux difference of the features.
         broad: mean share of the broad shape, dex.
         total: mean change of the prediction, dex.
+
+    Returns:
+        The figure.
     """
     figure = new_figure(0.5)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.0, 1.0])

@@ -106,6 +106,9 @@ def one_to_one(
         truth: true labels, NaN where unknown.
         reference: where ``truth`` comes from, for the axes.
         columns: panels in a row.
+
+    Returns:
+        The figure.
     """
     figure, panels = label_panels(1.2, columns)
     drawn = []
@@ -139,6 +142,9 @@ def one_to_one_by_sigma(
         truth: true labels, NaN where unknown.
         reference: where ``truth`` comes from, for the axes.
         columns: panels in a row.
+
+    Returns:
+        The figure.
     """
     figure, panels = label_panels(1.2, columns)
     for axes, column in zip(panels, range(len(labels.LABELS)), strict=True):
@@ -162,6 +168,9 @@ def chi_distribution(chi: Float[np.ndarray, "star label"], *, columns: int = 4) 
     Args:
         chi: (truth - prediction) / sqrt(truth_error^2 + sigma^2), NaN where unknown.
         columns: panels in a row.
+
+    Returns:
+        The figure.
     """
     figure, panels = label_panels(0.9, columns)
     edges = np.linspace(-CHI_RANGE, CHI_RANGE, 61)

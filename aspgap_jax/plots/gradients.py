@@ -50,6 +50,9 @@ def gradient_spectra(
             hallucinated one that the APOGEE decoder sees) and ``hallucinated``; what is
             absent is not drawn.
         marks: species and vacuum wavelength (Angstrom) of lines to mark.
+
+    Returns:
+        The figure.
     """
     shown = [(name, colour) for name, colour in CURVES if name in curves]
     figure = new_figure(0.27 * len(labels.LABELS))
@@ -125,6 +128,9 @@ def gradient_agreement(
         matrices: correlation coefficients by title; at least one.
         rows: names of the rows, the same in all panels.
         columns: names of the columns by title.
+
+    Returns:
+        The figure.
     """
     figure = new_figure(0.3)
     # Narrow panels need room for their column names.

@@ -41,6 +41,9 @@ def grid_search(
         error: its standard error, 0 at the best point.
         marked: values of the first axis that are pointed out, by what to call them.
 
+    Returns:
+        The figure.
+
     Raises:
         ValueError: fewer than two axes, or sizes that do not agree.
     """

@@ -38,6 +38,14 @@ def label_planes(
 
     Left and right have the same axes and colours. Dashed, the dividing line of low and
     high alpha.
+
+    Args:
+        prediction: predicted labels, in the units of the label table.
+        truth: APOGEE's, NaN where unknown.
+        line: between low and high alpha.
+
+    Returns:
+        The figure.
     """
     figure = new_figure(0.95)
     grid = figure.subplots(2, 2, sharex="row", sharey="row")
@@ -94,6 +102,9 @@ def red_clump(
         theirs: density of APOGEE's.
         bands: lower and upper edges of ours and theirs, of a bootstrap over stars.
         peaks: log g of the peaks of ours and theirs.
+
+    Returns:
+        The figure.
     """
     figure = new_figure(0.42)
     axes = figure.subplots(1, 1)

@@ -50,6 +50,9 @@ def disk_groups(
         high: which of them APOGEE calls high-alpha.
         line: the dividing line.
         found: counts by APOGEE's group and ours.
+
+    Returns:
+        The figure.
     """
     figure = new_figure(0.46)
     plane, matrix = figure.subplots(1, 2)
@@ -115,6 +118,9 @@ def orbit_trends(
         vertical: by the bin of [M/H], the trends of sqrt(J_z) [(kpc km/s)^1/2] for XP's
             and for APOGEE's labels.
         rotation: the same of L_z [kpc km/s].
+
+    Returns:
+        The figure.
     """
     figure = new_figure(0.45)
     panels = figure.subplots(1, 2)
@@ -154,6 +160,9 @@ def halo_populations(
         planes: by heading: [M/H] and [alpha/M] of XP, the same of APOGEE (NaN where
             unknown), drawn as green points.
         line: the dividing line.
+
+    Returns:
+        The figure.
     """
     count = len(planes) + (heart is not None)
     figure = new_figure(0.5 if count > 1 else 0.8)

@@ -54,6 +54,9 @@ def signal_to_noise(
             dashed black, the second blue, the third orange.
         bounds: a vertical line for those with a threshold, by the same names.
         axis: name of the S/N axis.
+
+    Returns:
+        The figure.
     """
     figure = new_figure(0.42)
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -133,6 +136,9 @@ def uncertainty_map(
         snr: S/N of the red part of the spectra.
         sigma: predicted uncertainties of all labels.
         axis: name of the S/N axis.
+
+    Returns:
+        The figure.
     """
     figure = new_figure(0.44)
     panels = figure.subplots(1, 2, sharey=True)

@@ -71,6 +71,9 @@ def catalogue_labels(kiel: Plane, abundance: Plane) -> Figure:
     Args:
         kiel: of :class:`aspgap_jax.catalogue.diagrams.Kiel`.
         abundance: of :class:`aspgap_jax.catalogue.diagrams.Abundance`.
+
+    Returns:
+        The figure.
     """
     kiel, abundance = kiel.coarser(FULLEST), abundance.coarser(FULLEST)
     figure = new_figure(0.46)

@@ -148,7 +148,11 @@ def alpha_information(inputs: Inputs) -> Result:
 
 
 def alpha_attribution(inputs: Inputs) -> Result:
-    """Integrated gradients from low- to high-alpha stars of equal other labels."""
+    """Integrated gradients from low- to high-alpha stars of equal other labels.
+
+    Raises:
+        Missing: no network has not seen the stars, or none are alike but for [alpha/M].
+    """
     (bundle, info), stars = inputs.bundle, inputs.stars
     xp = np.asarray(to_device(stars, info.config.data.magnitude_exponent).xp, np.float64)
     matrix = None

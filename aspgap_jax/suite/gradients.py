@@ -48,6 +48,13 @@ def agreement(
 ) -> dict[str, dict[str, Any]]:
     """Correlation of two sets of gradient spectra by label, in all pixels and at lines.
 
+    Args:
+        first: gradient spectra.
+        second: those that they are compared with.
+        lines: the line list of the package.
+        teff: K; says which lines are strong.
+        seed: of the shifts.
+
     Returns:
         By label: ``correlation``; ``chance``, which 95% of shifted spectra stay below; and
         ``lines``, the correlation at the strongest lines of each species.
@@ -70,7 +77,11 @@ def agreement(
 
 
 def figure_04(inputs: Inputs) -> Result:
-    """Gradient spectra of the run's hallucinator against those of physics."""
+    """Gradient spectra of the run's hallucinator against those of physics.
+
+    Raises:
+        Missing: the bundle has no hallucinator.
+    """
     bundle, info = inputs.bundle
     if bundle.params.hallucinator is None:
         raise Missing("needs the hallucinator, which this bundle has left out")

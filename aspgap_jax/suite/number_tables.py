@@ -92,6 +92,9 @@ def number_tables(
         numbers: ours, nested at will; lists are left to the JSON file.
         beside: of each source (``paper``, ``other``), its numbers in the same places; text
             is shown as it is printed.
+
+    Returns:
+        In the order of the numbers.
     """
     tables: dict[tuple[str, ...], list[_Block]] = {}
     for block in [_facts(numbers, beside), *_blocks(numbers, beside, "")]:

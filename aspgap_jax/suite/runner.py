@@ -89,6 +89,9 @@ def check_ids(
         maps: ``NAME=FILE`` (``--id-map``).
         known: the external files that are given.
 
+    Returns:
+        What the user says of each file's ids; files that no option names are absent.
+
     Raises:
         InputError: another form, or no file of that name is given.
     """
@@ -138,6 +141,14 @@ def run_studies(
 
     One that fails, in what it computes or in what is written of it, does not stop the
     others.
+
+    Args:
+        inputs: of the run.
+        studies: which.
+        other: numbers of another run, in the same places.
+
+    Returns:
+        What became of each.
     """
     done, missing, failed = [], [], []
     for study in tqdm(studies, desc="validate", unit="study", disable=None):
@@ -178,7 +189,15 @@ def json_ready(value: Any) -> Any:
 
 
 def write_figures(folder: Path, result: Result) -> list[report.Picture]:
-    """Write the figures of a study as PNG and PDF; what a page shows of them."""
+    """Write the figures of a study as PNG and PDF; what a page shows of them.
+
+    Args:
+        folder: where to; it is made.
+        result: of a study.
+
+    Returns:
+        One a figure.
+    """
     written = []
     for drawn in result.figures:
         for suffix in (".png", ".pdf"):

@@ -235,6 +235,16 @@ def open_inputs(
 ) -> Inputs:
     """The inputs that a run's folder and external files give.
 
+    Args:
+        folder: of a run.
+        external: files of other catalogues, by the names of ``--external``.
+        seed: of everything random.
+        draws: bootstrap resamples.
+        ids: what the user says of the Gaia ids of those files.
+
+    Returns:
+        Predictions are read; what else a study needs, when it asks for it.
+
     Raises:
         InputError: the folder holds no predictions.
     """

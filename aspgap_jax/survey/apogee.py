@@ -142,6 +142,9 @@ def read_allstar(path: Path, choice: IdChoice = BY_NAME) -> AllStar:
             :mod:`aspgap_jax.survey.tables`.
         choice: what the user says of its Gaia ids.
 
+    Returns:
+        One row a Gaia source, in the order of the ids.
+
     Raises:
         InputError: not readable, cut short, no table with the columns needed, text
             or arrays where numbers belong, an unknown flag, or no Gaia id at all.

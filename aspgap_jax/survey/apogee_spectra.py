@@ -103,6 +103,14 @@ def choose_file(files: Sequence[SpectrumFile], telescope: str, field: str) -> Sp
 
     The survey keeps files under ``TELESCOPE/FIELD/``. Where that does not decide,
     normalised spectra come first, then the alphabet.
+
+    Args:
+        files: of one star.
+        telescope: of allStar's row; may be empty.
+        field: likewise.
+
+    Returns:
+        One of them.
     """
 
     def preference(file: SpectrumFile) -> tuple[bool, bool, str]:

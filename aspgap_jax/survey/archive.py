@@ -41,7 +41,15 @@ TRANSIENT = (
 
 
 def adql(select: str, condition: str) -> str:
-    """ADQL on ``gaia_source``; Appendix A is ``adql("*", "has_xp_continuous = 'true'")``."""
+    """ADQL on ``gaia_source``; Appendix A is ``adql("*", "has_xp_continuous = 'true'")``.
+
+    Args:
+        select: the columns.
+        condition: what follows WHERE.
+
+    Returns:
+        The query.
+    """
     return f"SELECT {select} FROM {TABLE} WHERE {condition}"
 
 
@@ -50,6 +58,13 @@ def sky_condition(first: int, last: int) -> str:
 
     The archive gives at most 3 million rows a query, so that the 220 million of
     Appendix A have to be asked for piece by piece.
+
+    Args:
+        first: pixel.
+        last: pixel, included.
+
+    Returns:
+        What follows WHERE.
 
     Raises:
         InputError: no such range of pixels.
@@ -115,8 +130,14 @@ class Archive:
     def sources(self, condition: str) -> Table:
         """Gaia's columns, those of :data:`aspgap_jax.survey.gaia.COLUMN_NAMES`, of sources.
 
+        Args:
+            condition: what follows WHERE.
+
         Returns:
             ``source_id`` and those columns as plain numbers, NaN where missing.
+
+        Raises:
+            InputError: the archive's answer has no source ids.
         """
         columns = (gaia.SOURCE_ID, *gaia.COLUMN_NAMES)
         answer = self.query(adql(", ".join(columns), condition))

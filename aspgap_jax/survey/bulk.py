@@ -77,6 +77,14 @@ def read_listing(path: Path) -> tuple[BulkFile, ...]:
 def bulk_files(listing: Path, first: int, last: int) -> tuple[BulkFile, ...]:
     """The files with the HEALPix level-8 pixels ``first`` to ``last``, both included.
 
+    Args:
+        listing: the ``_MD5SUM.txt`` of the archive's folder.
+        first: pixel.
+        last: pixel, included.
+
+    Returns:
+        In the order of the sky.
+
     Raises:
         InputError: no such range; a pixel of it is in no file of the list; or
             see :func:`read_listing`.
@@ -91,6 +99,13 @@ def bulk_files(listing: Path, first: int, last: int) -> tuple[BulkFile, ...]:
 
 def bulk_files_of(listing: Path, ids: np.ndarray) -> tuple[BulkFile, ...]:
     """The files with the stars ``ids`` (Gaia source ids).
+
+    Args:
+        listing: the ``_MD5SUM.txt`` of the archive's folder.
+        ids: Gaia source ids ``[star]``.
+
+    Returns:
+        In the order of the sky, each once.
 
     Raises:
         InputError: a star's pixel is in no file of the list; or see :func:`read_listing`.

@@ -323,6 +323,9 @@ def read_columns(
         optional: those of ``wanted`` that may be absent, and then are NaN.
         choice: what the user says of the ids.
 
+    Returns:
+        float64 columns; rows without a source id are left out.
+
     Raises:
         InputError: the file cannot be read, lacks a column, or has a source id twice.
     """
@@ -341,6 +344,14 @@ def text_columns(
     path: Path, text: Mapping[str, tuple[str, ...]], numbers: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Columns of text, stripped, and of numbers, of a table without source ids.
+
+    Args:
+        path: the table.
+        text: names accepted for each column of text.
+        numbers: names accepted for each column of numbers.
+
+    Returns:
+        Columns ``[row]`` by our names: text, and float64 with NaN where missing.
 
     Raises:
         InputError: the file cannot be read, or lacks a column.
@@ -361,6 +372,9 @@ def match(
         other: the catalogue.
         remarks: told of the share of stars in common, and what the reader of the catalogue
             left out or replaced.
+
+    Returns:
+        Rows of the run, and rows of the catalogue, pair by pair.
 
     Raises:
         InputError: they have no star in common.

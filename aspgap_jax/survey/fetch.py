@@ -81,6 +81,9 @@ def fetch_spectra(
         attempts: how often a request is made before it counts as failed.
         wait_s: pause before the second attempt; doubled before each further one.
 
+    Returns:
+        What was delivered, what is missing in the archive, what failed.
+
     Raises:
         InputError: a setting is out of range, no id is given, the folder holds
             another request, or astroquery is not installed.
@@ -116,6 +119,9 @@ def fetch_sources(
 
     Arguments and errors as for :func:`fetch_spectra`. The files are tables that
     ``aspgap prepare`` takes as Gaia tables.
+
+    Returns:
+        As :func:`fetch_spectra`.
     """
     archive = Archive(server)
 
@@ -152,6 +158,9 @@ def fetch_sky(
             in one on average.
         attempts: how often a request is made before it counts as failed.
         wait_s: pause before the second attempt; doubled before each further one.
+
+    Returns:
+        As :func:`fetch_spectra`.
 
     Raises:
         InputError: as :func:`fetch_spectra`, or no such range of pixels.

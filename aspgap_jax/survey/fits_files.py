@@ -63,6 +63,9 @@ def open_fits(path: Path, what: str, *, memmap: bool = True) -> Iterator[fits.HD
         what: how errors call such a file: "aspcapStar file".
         memmap: read parts of a plain file when they are asked for.
 
+    Returns:
+        The open file, for a ``with`` statement.
+
     Raises:
         InputError: the file is absent, no FITS file, damaged or cut short, also
             where that shows only in the body of the ``with`` statement.

@@ -100,6 +100,12 @@ def gaia_table(
         names: the columns.
         required: those without which a table does not fit.
         any_of: whether one of ``names`` at least is needed.
+
+    Returns:
+        From the names of a table's columns to what is wanted of them.
+
+    Raises:
+        Unfit: raised by what is returned, for a table without what is needed.
     """
 
     def choose(columns: tuple[str, ...]) -> list[Wanted]:
@@ -128,6 +134,9 @@ def read_source_ids(
         path: any table with a column of ids; APOGEE's allStar is one too.
         choice: what the user says of them.
         remarks: told what was left out.
+
+    Returns:
+        In the order of the table.
 
     Raises:
         InputError: the table cannot be read, or has no such column, or no id.

@@ -115,6 +115,9 @@ def open_gaia(
         names: the columns that are wanted.
         remarks: told what was left out or replaced.
 
+    Returns:
+        The lookup, for a ``with`` statement.
+
     Raises:
         InputError: a table cannot be read, or has no source ids, or none of the
             wanted columns.

@@ -93,6 +93,9 @@ def id_column(
         choice: what the user says.
         trusted: names that mean DR3's ids in tables of this kind, though they do not tell.
 
+    Returns:
+        What to read, and ``dr1`` to ``dr3``.
+
     Raises:
         Unfit: no column, one that does not tell its release, or one of another release
             than DR3 without a table to map it.
@@ -174,6 +177,15 @@ def mapped(
 
     Of several neighbours the one at the least angular distance is taken; of several old ids
     with one neighbour, the closest alone.
+
+    Args:
+        ids: of that release.
+        release: ``dr1``, ``dr2``.
+        choice: what the user says; it has the table.
+        remarks: told how many have no neighbour.
+
+    Returns:
+        In the order of ``ids``.
 
     Raises:
         InputError: the table cannot be read, or has none of the ids.

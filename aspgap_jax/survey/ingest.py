@@ -75,6 +75,9 @@ def ingest(
             needs a script guarded by ``if __name__ == "__main__"``.
         chunk_size: stars held in memory at a time, per process.
 
+    Returns:
+        What became of the files and rows.
+
     Raises:
         InputError: nothing to do, two files of one name, or the disk is full. What
             is finished stays, and the same command continues.

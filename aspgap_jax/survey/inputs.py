@@ -89,7 +89,17 @@ def _may_hold_spectra(path: Path) -> bool:
 def read_source(
     source: Source, *, chunk_size: int, correlations: bool, on_bad_row: OnBadRow
 ) -> Iterator[XPChunk]:
-    """Chunks of stars of a source, in its order; see :func:`aspgap_jax.survey.xp.read_xp`."""
+    """Chunks of stars of a source, in its order; see :func:`aspgap_jax.survey.xp.read_xp`.
+
+    Args:
+        source: of the input.
+        chunk_size: stars a chunk.
+        correlations: whether to read them.
+        on_bad_row: called with each row that is left out.
+
+    Returns:
+        An iterator of chunks.
+    """
     if source.name == SAMPLE:
         stars = load_sample()
         for start in range(0, len(stars), chunk_size):

@@ -147,6 +147,9 @@ def prepare(
         min_snr_high: the same for the coefficients 11-55.
         ids: what the user says of the Gaia ids of allStar.
 
+    Returns:
+        The counts, and what was left out.
+
     Raises:
         InputError: a file cannot be used, the tables have no star in common, or no
             star is left after a cut.

@@ -105,6 +105,9 @@ def is_sentinel(values: Num[np.ndarray, "..."], kind: str) -> Bool[np.ndarray, "
     Args:
         values: numbers of any type.
         kind: a key of :data:`KINDS`.
+
+    Returns:
+        Mask of the same shape.
     """
     numbers, positive = KINDS[kind]
     values = np.asarray(values, np.float64)
@@ -136,7 +139,15 @@ class Cleaned(NamedTuple):
 
 
 def without_sentinels(values: Num[np.ndarray, "..."], kind: str) -> Cleaned:
-    """Numbers with NaN in the place of each sentinel, and the count of them."""
+    """Numbers with NaN in the place of each sentinel, and the count of them.
+
+    Args:
+        values: numbers of any type.
+        kind: a key of :data:`KINDS`.
+
+    Returns:
+        float64 of the same shape, and the count.
+    """
     missing = is_sentinel(values, kind)
     cleaned = np.where(missing, np.nan, np.asarray(values, np.float64))
     numbers, counts = np.unique(np.asarray(values)[missing], return_counts=True)

@@ -75,7 +75,16 @@ class Assembler:
         return len(self.widths) == len(self.layout.arrays)
 
     def report(self, row: int, source_id: int, what: str) -> None:
-        """Report a bad row, or raise ``InputError`` when nobody collects them."""
+        """Report a bad row, or raise ``InputError`` when nobody collects them.
+
+        Args:
+            row: number of the row, from 1.
+            source_id: of the row, as far as it is known.
+            what: what is wrong with it.
+
+        Raises:
+            InputError: nobody collects bad rows.
+        """
         bad = BadRow(row, source_id, what, self.place)
         if self._on_bad_row is None:
             raise InputError(

@@ -115,6 +115,12 @@ def layout_of(
         path: the file, for messages.
         correlations: whether the correlations are to be read.
         shown: the names as the file has them, for messages.
+        columns: names of the table's columns.
+        path: of the file, for messages.
+        correlations: whether they are wanted.
+
+    Returns:
+        Where each array of a star is.
 
     Raises:
         InputError: it is no XP table, or has no correlations although asked for.

@@ -110,6 +110,13 @@ def covariance(chunk: XPChunk, band: int) -> Float[np.ndarray, "star coeff coeff
     It is that of the least-squares solution before its errors were scaled by the
     standard deviation: ``diag(e / s) C diag(e / s)``.
 
+    Args:
+        chunk: read with correlations.
+        band: 0 or 1.
+
+    Returns:
+        In the squared unit of the coefficients.
+
     Raises:
         InputError: the chunk was read without correlations.
     """

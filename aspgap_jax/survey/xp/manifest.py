@@ -103,6 +103,13 @@ def repeated_ids(out: Path, records: Sequence[FileRecord]) -> int:
 
     Bulk files hold disjoint ranges of the sky, hence of source ids; only parts
     whose ranges overlap are compared.
+
+    Args:
+        out: folder of the store.
+        records: of its parts.
+
+    Returns:
+        Their number.
     """
     ranges = []
     for record in records:

@@ -147,7 +147,19 @@ def is_store(file: h5py.File) -> bool:
 
 
 def read_store(file: h5py.File, path: Path, *, chunk_size: int) -> Iterator[XPChunk]:
-    """Chunks of an open store file (:func:`aspgap_jax.survey.xp.read_xp` opens it)."""
+    """Chunks of an open store file (:func:`aspgap_jax.survey.xp.read_xp` opens it).
+
+    Args:
+        file: the open file.
+        path: the name to show in messages.
+        chunk_size: stars a chunk.
+
+    Returns:
+        An iterator of chunks.
+
+    Raises:
+        InputError: another version, or damaged.
+    """
     version = int(file.attrs["format_version"])
     if version != FORMAT_VERSION:
         raise InputError(
@@ -191,7 +203,18 @@ def read_store(file: h5py.File, path: Path, *, chunk_size: int) -> Iterator[XPCh
 
 
 def read_parts(folder: Path, *, chunk_size: int) -> Iterator[XPChunk]:
-    """Chunks of all parts in a folder, part after part in the order of their names."""
+    """Chunks of all parts in a folder, part after part in the order of their names.
+
+    Args:
+        folder: of the store.
+        chunk_size: stars a chunk.
+
+    Returns:
+        An iterator of chunks.
+
+    Raises:
+        InputError: a part is damaged, or is none.
+    """
     for path in sorted(folder.glob("*.h5")):
         try:
             file = h5py.File(path, "r")
