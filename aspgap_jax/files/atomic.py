@@ -37,7 +37,12 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` (UTF-8) to ``path`` atomically."""
+    """Write ``text`` (UTF-8) to ``path`` atomically.
+
+    Args:
+        path: the file.
+        text: all of it.
+    """
     with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -25,6 +25,9 @@ def open_store(path: Path, kind: str, version: int, *, cure: str) -> Iterator[h5
         version: what its attribute ``format_version`` must say.
         cure: the command that writes such a file, for the message.
 
+    Returns:
+        The open file, for a ``with`` statement.
+
     Raises:
         InputError: the file is absent or not HDF5, is of another kind or
             version, or was written with another label table.
@@ -52,7 +55,13 @@ def open_store(path: Path, kind: str, version: int, *, cure: str) -> Iterator[h5
 def write_columns(
     file: h5py.File, columns: Mapping[str, np.ndarray], units: Mapping[str, str] | None = None
 ) -> None:
-    """Write per-star columns to the group ``columns``; text becomes ASCII bytes."""
+    """Write per-star columns to the group ``columns``; text becomes ASCII bytes.
+
+    Args:
+        file: open for writing.
+        columns: by name, ``[star, ...]``.
+        units: by name, as far as a column has one.
+    """
     for name, values in columns.items():
         # HDF5 has no fixed-length UTF-32.
         file[f"columns/{name}"] = values.astype(bytes) if values.dtype.kind == "U" else values

@@ -22,6 +22,9 @@ def read_npz(path: Path, names: Sequence[str], *, kind: str, cure: str) -> dict[
         kind: what the file should be, for the message.
         cure: what to do when it is not.
 
+    Returns:
+        By name.
+
     Raises:
         InputError: the file cannot be read, or lacks an array.
     """

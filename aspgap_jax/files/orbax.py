@@ -134,6 +134,9 @@ def open_checkpoints(
         folder: made where it is missing.
         config: stored beside every state (JSON).
         scalers: of the training; stored, and compared when a state is restored.
+
+    Returns:
+        The checkpoints, for a ``with`` statement.
     """
     keep = preservation_policy.AnyPreservationPolicy(
         [
@@ -183,7 +186,15 @@ def to_host(tree: Any) -> Any:
 
 
 def from_host(tree: Any, template: Any) -> Any:
-    """What :func:`to_host` made a copy of, still in host memory but for its keys."""
+    """What :func:`to_host` made a copy of, still in host memory but for its keys.
+
+    Args:
+        tree: of :func:`to_host`.
+        template: the same pytree with the types that are wanted.
+
+    Returns:
+        The pytree of ``template``.
+    """
 
     def leaf(value: np.ndarray, like: Any) -> Any:
         return jax.random.wrap_key_data(jnp.asarray(value)) if _is_key(like) else value
@@ -208,7 +219,12 @@ def wait_for_others(name: str) -> None:
 
 
 def save_arrays(folder: Path, arrays: Any) -> None:
-    """Write a pytree of arrays to a new folder."""
+    """Write a pytree of arrays to a new folder.
+
+    Args:
+        folder: must not be there yet.
+        arrays: the pytree.
+    """
     # Orbax refuses arrays without elements; their shape says all about them.
     stored = jax.tree.map(lambda leaf: leaf if leaf.size else None, to_host(arrays))
     with _checkpointer() as checkpointer:
@@ -223,6 +239,9 @@ def load_arrays(folder: Path, abstract: Any) -> Any:
     Args:
         folder: of :func:`save_arrays`.
         abstract: the same pytree of shapes and dtypes.
+
+    Returns:
+        The pytree, in host memory.
 
     Raises:
         InputError: it is damaged or has other shapes.

@@ -73,6 +73,9 @@ def write_table(path: Path, specs: Sequence[ColumnSpec]) -> Iterator[TableWriter
         path: file to write; see :data:`SUFFIXES`.
         specs: its columns.
 
+    Returns:
+        What takes the blocks, for a ``with`` statement.
+
     Raises:
         InputError: no format has this suffix.
     """
@@ -223,6 +226,9 @@ def parquet_table(
         path: file to write.
         specs: its columns.
         group_rows: rows of a row group.
+
+    Returns:
+        What takes the blocks, for a ``with`` statement.
     """
     schema = arrow_schema(specs)
     # Noise does not compress: dictionaries and codecs would only cost time.

@@ -92,7 +92,6 @@ def one_to_one(
     prediction: Float[np.ndarray, "star label"],
     truth: Float[np.ndarray, "star label"],
     *,
-    reference: str = "APOGEE",
     columns: int = 4,
 ) -> Figure:
     """Figure 5: predicted against true labels, coloured by the logarithm of the density.
@@ -103,8 +102,7 @@ def one_to_one(
 
     Args:
         prediction: predicted labels.
-        truth: true labels, NaN where unknown.
-        reference: where ``truth`` comes from, for the axes.
+        truth: APOGEE's labels, NaN where unknown.
         columns: panels in a row.
 
     Returns:
@@ -114,7 +112,7 @@ def one_to_one(
     drawn = []
     for axes, column in zip(panels, range(len(labels.LABELS)), strict=True):
         x, y = complete(truth[:, column], prediction[:, column])
-        extent = compare(axes, labels.LABELS[column], x, y, reference)
+        extent = compare(axes, labels.LABELS[column], x, y, "APOGEE")
         if x.size:
             drawn.append(hexbin(axes, x, y, extent=extent, mincnt=1))
     if drawn:
@@ -131,7 +129,6 @@ def one_to_one_by_sigma(
     sigma: Float[np.ndarray, "star label"],
     truth: Float[np.ndarray, "star label"],
     *,
-    reference: str = "APOGEE",
     columns: int = 4,
 ) -> Figure:
     """Figure 6: as :func:`one_to_one`, coloured by the median predicted sigma of a cell.
@@ -139,8 +136,7 @@ def one_to_one_by_sigma(
     Args:
         prediction: predicted labels.
         sigma: their predicted 1-sigma uncertainties.
-        truth: true labels, NaN where unknown.
-        reference: where ``truth`` comes from, for the axes.
+        truth: APOGEE's labels, NaN where unknown.
         columns: panels in a row.
 
     Returns:
@@ -150,7 +146,7 @@ def one_to_one_by_sigma(
     for axes, column in zip(panels, range(len(labels.LABELS)), strict=True):
         label = labels.LABELS[column]
         x, y, s = complete(truth[:, column], prediction[:, column], sigma[:, column])
-        extent = compare(axes, label, x, y, reference)
+        extent = compare(axes, label, x, y, "APOGEE")
         if x.size:
             cells = hexbin(axes, x, y, extent=extent, C=s, reduce_C_function=np.median)
             cells.set_norm(Normalize(*np.percentile(s, [2, 98])))

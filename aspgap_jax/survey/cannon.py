@@ -94,7 +94,15 @@ def load_cannon(path: Path) -> Cannon:
 def clip_labels(
     cannon: Cannon, at: Float[np.ndarray, "star label"]
 ) -> tuple[Float[np.ndarray, "star label"], int]:
-    """Labels moved into the box that the model holds for, and how many stars moved."""
+    """Labels moved into the box that the model holds for, and how many stars moved.
+
+    Args:
+        cannon: the model.
+        at: Teff (K), log g, [M/H], [alpha/M] (dex).
+
+    Returns:
+        The labels, and the count.
+    """
     inside = np.clip(at, cannon.low, cannon.high)
     return inside, int((inside != at).any(axis=1).sum())
 
@@ -107,6 +115,9 @@ def cannon_spectra(
     Args:
         cannon: the model.
         at: Teff (K), log g, [M/H], [alpha/M] (dex).
+
+    Returns:
+        ``[star, pixel]``.
 
     Raises:
         InputError: labels outside of the box; see :func:`clip_labels`.
@@ -128,6 +139,9 @@ def cannon_gradients(
     Args:
         cannon: the model.
         at: as for :func:`cannon_spectra`.
+
+    Returns:
+        ``[star, label, pixel]``.
 
     Raises:
         InputError: labels outside of the box.

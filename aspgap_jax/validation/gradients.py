@@ -105,7 +105,6 @@ def label_directions(
     reference: Float[np.ndarray, " label"],
     *,
     nuisance: Float[np.ndarray, "star nuisance"] | None = None,
-    bandwidth: tuple[float, ...] = BANDWIDTH,
 ) -> Directions:
     """Regress spectra on labels round ``reference``: a locally quadratic fit.
 
@@ -120,7 +119,6 @@ def label_directions(
         reference: y_0, labels of the reference star.
         nuisance: what else shapes a spectrum and may go with a label, above all
             extinction; held fixed like the other labels.
-        bandwidth: of the weights, in the units of the label table.
 
     Returns:
         The spectrum at the reference, and its derivative by every label.
@@ -129,7 +127,7 @@ def label_directions(
         InputError: fewer than 10 effective stars a parameter: the reference star is
             at the edge of the sample, or beyond it.
     """
-    scale = np.asarray(bandwidth, np.float64)
+    scale = np.asarray(BANDWIDTH, np.float64)
     offset = (truth.astype(np.float64) - reference) / scale
     weight = np.exp(-0.5 * np.square(offset).sum(axis=1))
     n_stars = float(weight.sum() ** 2 / max(np.square(weight).sum(), np.finfo(float).tiny))
@@ -271,9 +269,8 @@ def shifted_correlation(
     *,
     draws: int,
     seed: int,
-    quantile: float = 0.95,
 ) -> float:
-    """What :func:`correlation` reaches by chance: a quantile of its absolute value over shifts.
+    """What :func:`correlation` reaches by chance: 95% of shifts stay below in absolute value.
 
     One spectrum is turned round by at least 100 pixels (42 Angstrom at 1.6 micron), so both
     keep their lines, and the lines no longer match.
@@ -283,7 +280,6 @@ def shifted_correlation(
         second: likewise.
         draws: shifts.
         seed: of the shifts.
-        quantile: between 0 and 1.
 
     Returns:
         Between 0 and 1.
@@ -292,7 +288,7 @@ def shifted_correlation(
     rng = np.random.default_rng(seed)
     shifts = rng.integers(100, len(first) - 100, size=draws)
     found = [abs(correlation(first, np.roll(second, shift))) for shift in shifts]
-    return float(np.quantile(found, quantile))
+    return float(np.quantile(found, 0.95))
 
 
 def line_pixels(

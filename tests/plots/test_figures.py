@@ -54,8 +54,8 @@ def test_training_set_has_a_reversed_kiel_diagram(stars) -> None:
 
 def test_one_to_one_prints_the_statistics_of_each_label(stars) -> None:
     truth, prediction, _ = stars
-    drawn = panels(plots.one_to_one(prediction, truth, reference="GALAH"))
-    assert [axes.get_xlabel().removesuffix("]").split(" GALAH ")[0] for axes in drawn] == SYMBOLS
+    drawn = panels(plots.one_to_one(prediction, truth))
+    assert [axes.get_xlabel().removesuffix("]").split(" APOGEE ")[0] for axes in drawn] == SYMBOLS
     residual = (prediction - truth)[:, 0].astype(float)
     rms = np.sqrt(np.mean(residual**2))
     assert f"rms {rms:.1f}\n" in texts(drawn[0])

@@ -22,6 +22,13 @@ __all__ = ["open_fits_tables"]
 def open_fits_tables(opened: Opened, path: Path) -> Iterator[list[SourceTable]]:
     """The tables of a FITS file, named by their number.
 
+    Args:
+        opened: the file.
+        path: its name in messages.
+
+    Returns:
+        The tables, for a ``with`` statement.
+
     Raises:
         InputError: it has none, or one that is compressed as a table.
     """

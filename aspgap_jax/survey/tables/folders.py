@@ -34,6 +34,9 @@ def table_files(path: Path, remarks: Remarks) -> list[Path]:
         path: file or folder.
         remarks: told of the files that are no tables.
 
+    Returns:
+        In the order of their names.
+
     Raises:
         InputError: there is none.
     """

@@ -40,6 +40,13 @@ class _Column(NamedTuple):
 def open_hdf5(opened: Opened, path: Path) -> Iterator[list[SourceTable]]:
     """The tables of an HDF5 file, named by their group or dataset.
 
+    Args:
+        opened: the file.
+        path: its name in messages.
+
+    Returns:
+        The tables, for a ``with`` statement.
+
     Raises:
         InputError: nothing in it is laid out as a table; says what was found.
     """

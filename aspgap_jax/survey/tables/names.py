@@ -37,7 +37,14 @@ def _is(name: str, wanted: str) -> bool:
     return name == wanted or name.lower() == wanted
 
 
-def listed(columns: Sequence[str], most: int = 6) -> str:
-    """The first columns of a table, for a message."""
-    shown = ", ".join(column[:40] for column in columns[:most])
-    return (shown + (", ..." if len(columns) > most else "")) or "no columns"
+def listed(columns: Sequence[str]) -> str:
+    """The first six columns of a table, for a message.
+
+    Args:
+        columns: their names.
+
+    Returns:
+        Names with commas; "no columns" for none.
+    """
+    shown = ", ".join(column[:40] for column in columns[:6])
+    return (shown + (", ..." if len(columns) > 6 else "")) or "no columns"

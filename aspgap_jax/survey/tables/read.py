@@ -107,6 +107,9 @@ def read_blocks(
         remarks: told of tables that do not fit, and of sentinels.
         what: how errors call such a file.
 
+    Returns:
+        An iterator of blocks.
+
     Raises:
         InputError: a file cannot be read, no table fits, or a cell is not what it should be.
     """
@@ -265,7 +268,20 @@ class Whole(NamedTuple):
 def read_whole(
     path: Path, choose: Choose | Sequence[Wanted], remarks: Remarks, *, what: str = "table"
 ) -> Whole:
-    """As :func:`read_blocks`, in one piece."""
+    """As :func:`read_blocks`, in one piece.
+
+    Args:
+        path: a file or a folder.
+        choose: what is wanted.
+        remarks: told of tables that do not fit, and of sentinels.
+        what: how errors call such a file.
+
+    Returns:
+        All rows.
+
+    Raises:
+        InputError: as :func:`read_blocks`.
+    """
     contents: dict[str, Content] = {}
 
     def noted(columns: tuple[str, ...]) -> Sequence[Wanted]:

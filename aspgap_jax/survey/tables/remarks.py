@@ -20,7 +20,13 @@ class Remarks:
         self._said[line] = None
 
     def replaced(self, path: Path, column: str, numbers: dict[float, int]) -> None:
-        """Count sentinels of a column, see :mod:`aspgap_jax.survey.sentinels`."""
+        """Count sentinels of a column, see :mod:`aspgap_jax.survey.sentinels`.
+
+        Args:
+            path: the file.
+            column: its name there.
+            numbers: how often each was replaced.
+        """
         if numbers:
             self._replaced.setdefault((path, column), Counter()).update(numbers)
 

@@ -42,6 +42,9 @@ def reading(path: Path, what: str, where: str = "") -> Iterator[None]:
         what: what it should be: "table", "allStar file".
         where: the place in the file, if known.
 
+    Returns:
+        Nothing, for a ``with`` statement.
+
     Raises:
         InputError: names file, place and reason.
     """

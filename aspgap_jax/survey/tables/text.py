@@ -38,6 +38,13 @@ class Header(NamedTuple):
 def open_text(opened: Opened, path: Path) -> list[SourceTable]:
     """The table of a text file.
 
+    Args:
+        opened: the file.
+        path: its name in messages.
+
+    Returns:
+        One table.
+
     Raises:
         InputError: it has no header line.
     """
@@ -69,6 +76,9 @@ def read_header(text: str, *, whole: bool) -> Header | None:
     Args:
         text: the beginning of the file.
         whole: whether that is all of it.
+
+    Returns:
+        Names, delimiter, and where the rows begin.
     """
     text = text.removeprefix("\ufeff")
     lines = LINE_END.split(text)

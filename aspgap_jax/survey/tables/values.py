@@ -58,6 +58,13 @@ class Place(NamedTuple):
 def numbers(values: Raw, place: Place) -> Float64[np.ndarray, " row"]:
     """A column of numbers as float64, missing values as NaN.
 
+    Args:
+        values: as the file has them.
+        place: of the column, for messages.
+
+    Returns:
+        float64 ``[row]``.
+
     Raises:
         InputError: it holds text that is no number, or arrays.
     """
@@ -71,6 +78,13 @@ def numbers(values: Raw, place: Place) -> Float64[np.ndarray, " row"]:
 
 def integers(values: Raw, place: Place) -> Int64[np.ndarray, " row"]:
     """A column of whole numbers as int64, missing values as -1.
+
+    Args:
+        values: as the file has them.
+        place: of the column, for messages.
+
+    Returns:
+        int64 ``[row]``.
 
     Raises:
         InputError: a value is none, or was stored as a float that does not hold it.
@@ -94,13 +108,28 @@ def source_ids(values: Raw, place: Place) -> Int64[np.ndarray, " row"]:
     """A column of Gaia source ids: :func:`integers`, or designations ("Gaia DR3 123").
 
     Whatever is not above zero is -1.
+
+    Args:
+        values: as the file has them.
+        place: of the column, for messages.
+
+    Returns:
+        int64 ``[row]``.
     """
     ids = integers(values, place)
     return np.where(ids > 0, ids, MISSING_ID)
 
 
 def texts(values: Raw, place: Place) -> np.ndarray:
-    """A column of text, stripped, dtype ``U``; empty where missing."""
+    """A column of text, stripped, dtype ``U``; empty where missing.
+
+    Args:
+        values: as the file has them.
+        place: of the column, for messages.
+
+    Returns:
+        Text ``[row]``.
+    """
     if isinstance(values, np.ndarray) and values.dtype.kind in "iufb" and values.ndim == 1:
         return np.ma.filled(np.ma.asarray(values).astype(str), "")
     array, _ = _native(values, place)

@@ -21,6 +21,13 @@ __all__ = ["open_votable"]
 def open_votable(opened: Opened, path: Path) -> list[SourceTable]:
     """The tables of a VOTable file, named by their number, from 1.
 
+    Args:
+        opened: the file.
+        path: its name in messages.
+
+    Returns:
+        The tables.
+
     Raises:
         InputError: it has none.
     """
