@@ -22,10 +22,11 @@ from tqdm import tqdm
 from aspgap_jax import flags
 from aspgap_jax.catalogue.diagrams import Abundance, ColourMagnitude, Kiel
 from aspgap_jax.catalogue.hats import COUNT_ORDER, HEALPIX, HatsWriter, Pixel, partition
-from aspgap_jax.catalogue.parts import read_part_record
+from aspgap_jax.catalogue.parts import find_parts
 from aspgap_jax.columns import COLUMNS, Columns, ColumnSpec
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import new_folder
+from aspgap_jax.files.locks import locked
 from aspgap_jax.files.tables import (
     SUFFIXES,
     parquet_table,
@@ -102,14 +103,18 @@ def build_catalogue(
         InputError: there are no parts, a column that a cut needs is missing, or
             ``out`` cannot be used.
     """
-    files = _part_files(parts)
+    found = find_parts(parts)
+    files = found.files
     if out.suffix.lower() not in SUFFIXES and (out.suffix or _occupied(out)):
         what = "exists already" if _occupied(out) else f"has another suffix than {SUFFIXES}"
         raise InputError(f"--out {out}: {what}; choose another, or a folder that does not exist")
     cuts = CATALOGUE_SELECTIONS[select]
     out.parent.mkdir(parents=True, exist_ok=True)
     remarks = Remarks()
+    for remark in found.remarks:
+        remarks.say(remark)
     with (
+        locked(out, beside=True),
         open_gaia(gaia, remarks=remarks) as lookup,
         tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as name,
     ):
@@ -149,25 +154,6 @@ def build_catalogue(
 
 def _occupied(out: Path) -> bool:
     return out.exists() and (out.is_file() or any(out.iterdir()))
-
-
-def _part_files(parts: Sequence[Path]) -> list[Path]:
-    files: list[Path] = []
-    for path in parts:
-        if path.is_dir():
-            # A dot stands before what an interrupted run left.
-            inside = sorted(p for p in path.glob("*.parquet") if p.name[0] != ".")
-            if not inside:
-                raise InputError(f"{path}: no predictions there; make them with `aspgap predict`")
-            files += inside
-        elif path.exists():
-            files.append(path)
-        else:
-            raise InputError(f"{path}: no such file or folder; pass what `aspgap predict` wrote")
-    for file in files:
-        if read_part_record(file) is None:
-            raise InputError(f"{file}: no part of a prediction; pass what `aspgap predict` wrote")
-    return files
 
 
 def _specs(files: Sequence[Path], lookup: GaiaLookup | None) -> tuple[ColumnSpec, ...]:

@@ -1,7 +1,8 @@
 """The output of a prediction: one Parquet part an input file, and the account of it.
 
 A part appears whole or not at all and carries its record, so the same command
-continues a run that stopped, for whatever reason. Every process writes a manifest
+continues a run that stopped, for whatever reason. The record tells the input by path
+and content (:mod:`aspgap_jax.files.identity`). Every process writes a manifest
 of its own; :func:`read_manifest` merges them. For each file and in total::
 
     read = predicted + failed        failed = unpredicted + damaged
@@ -23,22 +24,30 @@ from pyarrow import ArrowException
 
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
+from aspgap_jax.files.locks import guarded
+from aspgap_jax.survey.folders import Found, find_files
 
 __all__ = [
     "COUNTS",
+    "PARTS",
     "PartRecord",
     "Predicted",
+    "check_version",
+    "find_parts",
     "manifest_name",
-    "part_name",
     "read_manifest",
     "read_part_record",
     "write_manifest",
 ]
 
 FORMAT = "aspgap predictions manifest"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 RECORD = "aspgap.record"
 MANIFESTS = "manifest*.json"
+PARTS = ".parquet"
+"""Suffix of a part."""
+
+STATUSES = ("done", "skipped", "failed", "left", "shared")
 COUNTS = ("read", "predicted", "flagged", "failed", "unpredicted", "damaged")
 
 
@@ -47,11 +56,14 @@ class PartRecord:
     """What became of one input file.
 
     Attributes:
-        file: its path.
+        file: its path, as it was given.
         part: name of its part.
-        status: ``done``, ``skipped`` (its part was complete) or ``failed``.
+        status: ``done``, ``skipped`` (its part was complete), ``failed``, ``left`` (to
+            another process, which predicts it at the moment) or ``shared`` (the same, by
+            another task of the job step).
+        path: its path, absolute and without links; ``sample`` of the real sample.
         size: bytes of the file.
-        modified: when it was last modified, ns.
+        digest: of its content, see :class:`aspgap_jax.files.identity.Content`.
         settings: what the labels depend on besides the file.
         read: rows of the file, as far as it could be read.
         predicted: rows with labels.
@@ -59,13 +71,15 @@ class PartRecord:
         unpredicted: rows of the part without labels.
         damaged: rows that are not in the part; all of them if the file failed.
         problems: why the file failed, or the first damaged rows.
+        notes: what else is worth saying of the file.
     """
 
     file: str
     part: str
     status: str
+    path: str = ""
     size: int = 0
-    modified: int = 0
+    digest: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     read: int = 0
     predicted: int = 0
@@ -73,6 +87,7 @@ class PartRecord:
     unpredicted: int = 0
     damaged: int = 0
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def failed(self) -> int:
@@ -100,37 +115,35 @@ class Predicted:
         """Sum of a count over all files."""
         return int(sum(getattr(record, name) for record in self.files))
 
-    def with_status(self, status: str) -> tuple[PartRecord, ...]:
-        """The files that are ``done``, ``skipped`` or ``failed``."""
-        return tuple(record for record in self.files if record.status == status)
+    def with_status(self, *statuses: str) -> tuple[PartRecord, ...]:
+        """The files that are ``done``, ``skipped``, ``failed``, ``left`` or ``shared``."""
+        return tuple(record for record in self.files if record.status in statuses)
 
     @property
     def complete(self) -> bool:
-        """Whether no file failed and no row was damaged."""
-        return not self.with_status("failed") and not self.total("damaged")
+        """Whether no file failed or was left to a stranger, and no row was damaged."""
+        return not self.with_status("failed", "left") and not self.total("damaged")
 
     def __str__(self) -> str:
-        counts = {s: len(self.with_status(s)) for s in ("done", "skipped", "failed")}
+        counts = {s: len(self.with_status(s)) for s in STATUSES}
         lines = [
             f"{len(self.files)} files: {counts['done']} predicted, {counts['skipped']} complete "
-            f"before, {counts['failed']} failed",
+            f"before, {counts['failed']} failed"
+            + (f", {counts['left']} left to other processes" if counts["left"] else "")
+            + (f", {counts['shared']} with other tasks of this step" if counts["shared"] else ""),
             f"{self.total('read'):,} rows read: {self.total('predicted'):,} predicted "
             f"({self.total('flagged'):,} of them flagged), {self.total('failed'):,} failed "
             f"({self.total('unpredicted'):,} without labels, {self.total('damaged'):,} damaged)",
         ]
         lines += [
-            problem if record.status == "failed" else f"{record.file}, {problem}"
+            problem if record.status in ("failed", "left") else f"{record.file}, {problem}"
             for record in self.files
             for problem in record.problems
         ]
+        lines += [f"{record.file}: {note}" for record in self.files for note in record.notes]
         if self.manifest is not None:
             lines.append(f"manifest: {self.manifest}")
         return "\n".join(lines)
-
-
-def part_name(name: str) -> str:
-    """The whole name of the input, so that ``a.csv`` and ``a.fits`` do not share a part."""
-    return f"{name}.parquet"
 
 
 def read_part_record(path: Path) -> PartRecord | None:
@@ -145,39 +158,72 @@ def read_part_record(path: Path) -> PartRecord | None:
 
 def _record(values: dict[str, Any]) -> PartRecord:
     known = {f.name for f in fields(PartRecord)}
-    if set(values) - known - {"failed"}:
+    if set(values) - {"failed"} != known:
         raise ValueError("a record of another version")
-    kept = {name: value for name, value in values.items() if name in known}
-    return PartRecord(**kept | {"problems": tuple(values["problems"])})
+    texts = {name: tuple(values[name]) for name in ("problems", "notes")}
+    return PartRecord(**{name: values[name] for name in known} | texts)
 
 
-def manifest_name(shard: tuple[int, int]) -> str:
-    """Name of the manifest of shard ``i`` of ``n``."""
-    return "manifest.json" if shard[1] == 1 else f"manifest-{shard[0]}-of-{shard[1]}.json"
+def manifest_name(share: tuple[int, int]) -> str:
+    """Name of the manifest of share ``i`` of ``n``."""
+    return "manifest.json" if share[1] == 1 else f"manifest-{share[0]}-of-{share[1]}.json"
 
 
-def write_manifest(out: Path, records: Sequence[PartRecord], shard: tuple[int, int]) -> Predicted:
-    """Write the manifest of one process, atomically.
+def write_manifest(
+    out: Path,
+    records: Sequence[PartRecord],
+    share: tuple[int, int],
+    remarks: Sequence[str] = (),
+) -> Predicted:
+    """Write the manifest of one process, atomically, keeping what it says of other files.
 
     Args:
-        out: folder of the predictions.
-        records: of the files that this process had to do.
-        shard: number of the process, from 1, and how many there are.
-
-    Returns:
-        Their sums.
+        out: folder of the parts.
+        records: of the files of this process.
+        share: which it is, of how many.
+        remarks: what was left out of folders and tables.
     """
-    summary = Predicted(tuple(records), out / manifest_name(shard))
-    values = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "shard": list(shard),
-        "totals": {name: summary.total(name) for name in COUNTS}
-        | {f"files_{s}": len(summary.with_status(s)) for s in ("done", "skipped", "failed")},
-        "files": [asdict(record) | {"failed": record.failed} for record in records],
-    }
-    write_text(out / manifest_name(shard), json.dumps(values, indent=1) + "\n")
+    path = out / manifest_name(share)
+    summary = Predicted(tuple(records), path)
+    with guarded(out):
+        known = {record.path for record in records}
+        earlier = _read_one(path) if path.exists() else []
+        others = [record for record in earlier if record.path not in known]
+        # Whoever predicts the others lists them.
+        listed = Predicted((*others, *summary.with_status("done", "skipped", "failed")))
+        values = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "shard": list(share),
+            "totals": {name: listed.total(name) for name in COUNTS}
+            | {f"files_{s}": len(listed.with_status(s)) for s in STATUSES[:3]},
+            "remarks": list(remarks),
+            "files": [asdict(record) | {"failed": record.failed} for record in listed.files],
+        }
+        write_text(path, json.dumps(values, indent=1) + "\n")
     return summary
+
+
+def check_version(out: Path) -> None:
+    """See whether a folder can take further predictions.
+
+    Raises:
+        InputError: it holds those of another version of aspgap.
+    """
+    for path in sorted(out.glob(MANIFESTS)):
+        _read_one(path)
+
+
+def _read_one(path: Path) -> list[PartRecord]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if (values["format"], values["format_version"]) != (FORMAT, FORMAT_VERSION):
+            raise ValueError("it is of another version of aspgap")
+        return [_record(record) for record in values["files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: no readable manifest ({error}); predict into another folder"
+        ) from error
 
 
 def read_manifest(out: Path) -> Predicted:
@@ -189,21 +235,39 @@ def read_manifest(out: Path) -> Predicted:
     Raises:
         InputError: there is no manifest, or one that cannot be read.
     """
-    records: dict[str, PartRecord] = {}
-    for path in sorted(out.glob(MANIFESTS)):
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if (values["format"], values["format_version"]) != (FORMAT, FORMAT_VERSION):
-                raise ValueError(f"format is {values['format']!r}")
-            records |= {r.part: r for r in map(_record, values["files"]) if r.part not in records}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path}: no readable manifest ({error}); run `aspgap predict` again"
-            ) from error
-    records |= {record.part: record for record in _on_disk(out)}
-    if not records:
+    listed = [record for path in sorted(out.glob(MANIFESTS)) for record in _read_one(path)]
+    # Later ones of a part give way to the first, and all of them to the part.
+    parts = {record.part: record for record in reversed(listed) if record.status != "failed"}
+    parts |= {record.part: record for record in _on_disk(out)}
+    known = {record.path for record in parts.values()}
+    failed = {record.path: record for record in listed if record.path not in known}
+    found = [*parts.values(), *(r for r in failed.values() if r.status == "failed")]
+    if not found:
         raise InputError(f"{out}: no predictions there; make them with `aspgap predict`")
-    return Predicted(tuple(records[part] for part in sorted(records)))
+    return Predicted(tuple(sorted(found, key=lambda record: (record.part, record.path))))
+
+
+def find_parts(given: Sequence[Path]) -> Found:
+    """The parts in folders, in any depth, and parts that are given themselves.
+
+    Raises:
+        InputError: a folder has none, or a file is none.
+    """
+    found = find_files(given, wanted=_is_part, what="parts of a prediction")
+    for file in found.files:
+        if file.is_dir():
+            raise InputError(f"{file}: no predictions there; make them with `aspgap predict`")
+        if not file.exists():
+            raise InputError(f"{file}: no such file or folder; pass what `aspgap predict` wrote")
+        if file not in found.inside and not _is_part(file):
+            raise InputError(
+                f"{file}: no part of a prediction of this version; pass what `aspgap predict` wrote"
+            )
+    return found
+
+
+def _is_part(file: Path) -> bool:
+    return file.suffix == PARTS and read_part_record(file) is not None
 
 
 def _on_disk(out: Path) -> Iterable[PartRecord]:

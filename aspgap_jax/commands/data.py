@@ -76,7 +76,8 @@ class Ingest:
     """Bulk XP files into a compact XP store, many files at a time."""
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """XP files of any format; an _MD5SUM.txt beside them is checked."""
+    """XP files of any format, folders of such, or patterns; an _MD5SUM.txt beside them is
+    checked."""
     out: Path
     """Folder of the store: a part a file, and manifest.json."""
     processes: int | None = None
@@ -87,7 +88,7 @@ class Ingest:
 
         done = ingest(self.files, self.out, processes=self.processes)
         print(done)
-        return 1 if done.with_status("failed") else 0
+        return 1 if done.with_status("failed", "left") else 0
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ class Predict:
     """Tables with source_id and phot_g_mean_mag or ruwe, where the spectra come without.
     Without G it is taken from the spectrum."""
     shard: str | None = None
-    """i/n: predict every n-th input, from the i-th on; by default the share of this task
-    where Slurm or jax.distributed runs several."""
+    """i/n: predict every n-th input, from the i-th on; slurm: i and n are those of this task
+    in its Slurm array and step. By default all, but the tasks of one step (srun) that write
+    into one folder each take what no other has taken."""
     compute: Literal["float32", "bfloat16"] = "float32"
     """Precision of the networks on the device."""
     propagate: Literal["none", "diagonal", "full"] = "none"
@@ -47,13 +48,16 @@ class Predict:
     def run(self) -> int:
         from aspgap_jax.prediction.batches import PredictOptions
         from aspgap_jax.prediction.bundle import load_bundle
-        from aspgap_jax.prediction.files import predict_files, shard_of_process
+        from aspgap_jax.prediction.files import predict_files
         from aspgap_jax.prediction.preview import first_stars
+        from aspgap_jax.prediction.shares import share_of_process
         from aspgap_jax.survey.tables import Remarks
 
-        shard = shard_of_process(self.shard)
-        if shard[1] > 1:
-            print(f"share {shard[0]} of {shard[1]}")
+        share = share_of_process(self.shard)
+        if share.team:
+            print(f"task {share.task} of {share.tasks} of a job step: each takes the next file")
+        elif share.tasks > 1:
+            print(f"share {share.task} of {share.tasks}")
         bundle, info = load_bundle(self.bundle)
         done = predict_files(
             self.inputs,
@@ -62,7 +66,7 @@ class Predict:
             info,
             PredictOptions(self.compute, self.second_path, self.propagate, self.batch_size),
             gaia=self.gaia,
-            shard=shard,
+            share=share,
             remarks=(remarks := Remarks()),
         )
         say(remarks.lines)
@@ -91,12 +95,11 @@ class Catalogue:
     def run(self) -> int:
         from aspgap_jax import plots
         from aspgap_jax.catalogue.merge import build_catalogue
-        from aspgap_jax.catalogue.parts import read_manifest
+        from aspgap_jax.catalogue.parts import find_parts, read_manifest
         from aspgap_jax.preprocessing.cuts import format_cuts
 
-        for folder in self.parts:
-            if folder.is_dir():
-                print(f"{folder}: {read_manifest(folder)}")
+        for folder in dict.fromkeys(file.parent for file in find_parts(self.parts).files):
+            print(f"{folder}: {read_manifest(folder)}")
         built = build_catalogue(self.parts, self.out, gaia=self.gaia, select=self.select)
         say(built.remarks)
         print(format_cuts(built.cuts))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["new_folder", "replace_file", "write_text"]
+__all__ = ["new_folder", "remove_stale", "replace_file", "write_text"]
 
 
 @contextmanager
@@ -34,6 +35,19 @@ def replace_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_stale(path: Path) -> None:
+    """Remove what :func:`replace_file` left beside ``path`` in a process that was killed.
+
+    Only for whoever alone writes ``path``: the file of a running process goes too.
+    """
+    path = Path(path)
+    start, end = f".{path.stem}.", f".tmp{path.suffix}"
+    for stale in path.parent.glob(f"{glob.escape(start)}*{glob.escape(end)}"):
+        # With a dot between, it belongs to a file with a longer name.
+        if "." not in stale.name[len(start) : -len(end)]:
+            stale.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

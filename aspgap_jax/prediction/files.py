@@ -2,7 +2,7 @@
 
 Stars go through the device in batches of one shape, so nothing is compiled twice,
 and each input file becomes one part (:mod:`aspgap_jax.catalogue.parts`). Several
-processes share the files of a run among them.
+processes may write into one folder (:mod:`aspgap_jax.prediction.shares`).
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import glob
 import hashlib
-import os
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,14 +25,18 @@ from tqdm import tqdm
 
 from aspgap_jax import config
 from aspgap_jax.catalogue.parts import (
+    PARTS,
     RECORD,
     PartRecord,
     Predicted,
-    part_name,
+    check_version,
     read_part_record,
     write_manifest,
 )
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.atomic import remove_stale
+from aspgap_jax.files.identity import Content, Input, claim_part, content_of, name_parts
+from aspgap_jax.files.locks import Holder, locked, release
 from aspgap_jax.files.tables import ParquetTable, parquet_table
 from aspgap_jax.prediction.batches import (
     DEFAULT,
@@ -43,55 +47,29 @@ from aspgap_jax.prediction.batches import (
 )
 from aspgap_jax.prediction.bundle import BundleInfo
 from aspgap_jax.prediction.predict import Bundle
+from aspgap_jax.prediction.shares import Share
 from aspgap_jax.runtime.prefetch import prefetch
 from aspgap_jax.survey.gaia_lookup import GaiaLookup, open_gaia
 from aspgap_jax.survey.inputs import Source, expand, read_source
 from aspgap_jax.survey.tables import Remarks
 from aspgap_jax.survey.xp import BadRow, XPChunk
 
-__all__ = ["predict_files", "shard_of_process"]
+__all__ = ["predict_files"]
 
 # Damaged rows are all counted; so many of a file are described.
 SHOWN = 20
+ALL = Share()
+CHANGED = "its content has changed since it was predicted: predicted again"
+CHANGED_AND_LOST = "its content has changed since it was predicted: its part is gone"
 # Batches that may wait for the device, and for the writer.
 AHEAD = 2
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-def shard_of_process(asked: str | None) -> tuple[int, int]:
-    """Which share of the files this process predicts: ``(i, n)``, i from 1 to n.
-
-    Args:
-        asked: ``i/n``. ``None``: the process index of ``jax.distributed`` where that
-            runs, else the index of a Slurm task or array job, else the only one.
-
-    Raises:
-        InputError: ``asked`` is no share.
-    """
-    if asked is not None:
-        first, slash, last = asked.partition("/")
-        if not (slash and first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
-            raise InputError(f"--shard {asked}: write i/n with 1 <= i <= n, as in --shard 2/8")
-        return int(first), int(last)
-    if jax.distributed.is_initialized():
-        return jax.process_index() + 1, jax.process_count()
-    names = os.environ
-    # Set in the steps of srun alone: the batch script itself is no task among several.
-    if int(names.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        return int(names["SLURM_PROCID"]) + 1, int(names["SLURM_STEP_NUM_TASKS"])
-    if "SLURM_ARRAY_TASK_COUNT" in names:
-        first_id = int(names.get("SLURM_ARRAY_TASK_MIN", "0"))
-        step = int(names.get("SLURM_ARRAY_TASK_STEP", "1"))
-        index = (int(names["SLURM_ARRAY_TASK_ID"]) - first_id) // step
-        return index + 1, int(names["SLURM_ARRAY_TASK_COUNT"])
-    return 1, 1
 
 
 @dataclass(frozen=True)
 class _Task:
     source: Source
     part: Path
-    stamp: tuple[int, int]
 
 
 class _Batch(NamedTuple):
@@ -111,6 +89,7 @@ class _EndOfFile(NamedTuple):
         damaged: rows that were not.
         problems: the first of them, or why the file failed.
         failed: whether it did.
+        content: what was read.
     """
 
     task: _Task
@@ -118,6 +97,7 @@ class _EndOfFile(NamedTuple):
     damaged: int
     problems: tuple[str, ...]
     failed: bool
+    content: Content
 
 
 def predict_files(
@@ -128,13 +108,14 @@ def predict_files(
     options: PredictOptions = DEFAULT,
     *,
     gaia: Sequence[Path] = (),
-    shard: tuple[int, int] = (1, 1),
+    share: Share = ALL,
     remarks: Remarks | None = None,
 ) -> Predicted:
     """Predict the stars of files into the parts of a folder.
 
     A file that cannot be read fails alone, a damaged row too; both are named and
-    counted. Files with a complete part are skipped.
+    counted. Files with a complete part are skipped, and those that another process
+    predicts at the moment are left to it.
 
     Args:
         inputs: see :func:`aspgap_jax.survey.inputs.expand`.
@@ -143,13 +124,14 @@ def predict_files(
         info: what it is.
         options: how to predict.
         gaia: tables with ``phot_g_mean_mag`` or ``ruwe``, for inputs that lack them.
-        shard: ``(i, n)``: predict the files i, i + n, i + 2n, ...
-        remarks: told what was left out or replaced in ``gaia``, and how many stars it has.
+        share: which of the files are this process's.
+        remarks: told what was left out of folders and left out or replaced in ``gaia``, and
+            how many stars it has.
 
     Raises:
-        InputError: nothing to do, the folder holds other predictions, ``gaia`` has none of
-            the stars, or the disk is full. What is finished stays, and the same command
-            continues.
+        InputError: nothing to do, the folder holds other predictions or gets them from
+            another process just now, ``gaia`` has none of the stars, or the disk is full.
+            What is finished stays, and the same command continues.
         KeyboardInterrupt: Ctrl-C; the same holds.
     """
     if out.suffix or out.is_file():
@@ -157,29 +139,66 @@ def predict_files(
             f"--out {out}: predictions are a folder of parts; for one table pass that folder to "
             f"`aspgap catalogue`"
         )
-    sources = expand(inputs)[shard[0] - 1 :: shard[1]]
+    remarks = remarks or Remarks()
+    sources, left_out = expand(inputs)
+    for remark in left_out:
+        remarks.say(remark)
     settings = {
         "bundle": bundle_fingerprint(bundle, info),
         "options": dataclasses.asdict(options) | {"batch_size": None},
         "gaia": [f"{path.name}, {path.stat().st_size} bytes" for path in gaia if path.exists()],
     }
-    tasks = [_Task(s, out / part_name(s.name), _stamp(s.path)) for s in sources]
+    # Others may write their own parts beside these, as long as the labels are of one kind.
+    with locked(out, run=json.dumps(settings)):
+        check_version(out)
+        names = name_parts([source.key for source in sources], PARTS, partial(_belongs, out))
+        tasks = _of_share([_Task(s, out / n) for s, n in zip(sources, names, strict=True)], share)
+        done = _predict(tasks, out, bundle, info, options, settings, gaia, share, remarks)
+        return write_manifest(out, done, share[:2], remarks.lines)
+
+
+def _of_share(tasks: list[_Task], share: Share) -> list[_Task]:
+    """The tasks of this process; those of a team begin at different places of the list."""
+    if share.team:
+        first = (share.task - 1) * len(tasks) // share.tasks
+        return tasks[first:] + tasks[:first]
+    mine = tasks[share.task - 1 :: share.tasks]
+    if not mine:
+        raise InputError(
+            f"share {share.task} of {share.tasks} is empty: there are only {len(tasks)} files; "
+            f"share them out among {len(tasks)}"
+        )
+    return mine
+
+
+def _predict(
+    tasks: Sequence[_Task],
+    out: Path,
+    bundle: Bundle,
+    info: BundleInfo,
+    options: PredictOptions,
+    settings: dict[str, Any],
+    gaia: Sequence[Path],
+    share: Share,
+    remarks: Remarks,
+) -> list[PartRecord]:
+    """The records of the tasks, after all that is missing was predicted."""
     records: dict[str, PartRecord] = {}
     for task in tasks:
         done = _complete(task, settings)
         if done is not None:
-            records[task.part.name] = done
-    todo = [task for task in tasks if task.part.name not in records]
-    remarks = remarks or Remarks()
+            records[task.source.key.path] = done
+    todo = [task for task in tasks if task.source.key.path not in records]
+    holder = Holder(team=share.team)
     try:
-        out.mkdir(parents=True, exist_ok=True)
         with (
             open_gaia(gaia if todo else (), ("phot_g_mean_mag", "ruwe"), remarks) as lookup,
             tqdm(total=len(todo), desc="predict", unit="file", disable=None) as bar,
         ):
             predicting = Predicting(bundle, info, options)
             # Two threads beside this one: one reads, one feeds the device.
-            batches = prefetch(_read(todo, predicting, lookup), ahead=AHEAD)
+            read = _read(todo, predicting, lookup, settings, holder)
+            batches = prefetch(read, ahead=AHEAD)
             results = prefetch((_compute(b, predicting) for b in batches), ahead=AHEAD)
             with closing(results), _PartWriter(settings, records, options, bar) as write:
                 for result in results:
@@ -195,11 +214,11 @@ def predict_files(
         raise KeyboardInterrupt(
             f"{len(records)} of {len(tasks)} files are complete; run the same command to continue"
         ) from None
-    predicted = write_manifest(out, [records[task.part.name] for task in tasks], shard)
     if lookup is not None:
         # A share of the stars may well be outside of the tables.
-        lookup.check(remarks, everything=len(todo) == len(tasks) and shard == (1, 1))
-    return predicted
+        whole = len(todo) == len(tasks) and share == Share()
+        lookup.check(remarks, everything=whole)
+    return [records[task.source.key.path] for task in tasks]
 
 
 def bundle_fingerprint(bundle: Bundle, info: BundleInfo) -> str:
@@ -210,9 +229,27 @@ def bundle_fingerprint(bundle: Bundle, info: BundleInfo) -> str:
     return digest.hexdigest()
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
+def _belongs(out: Path, name: str, source: Input) -> bool | None:
+    """Whether a part was made from a source; ``None`` where there is no part."""
+    kept = read_part_record(out / name)
+    if kept is None:
+        return None
+    if kept.path != source.path and _is_gone(kept.path):
+        # The file may have been moved: then it is known by its content.
+        return (kept.size, kept.digest) == _content(Path(source.path))
+    return kept.path == source.path
+
+
+def _is_gone(path: str) -> bool:
+    return Path(path).is_absolute() and not Path(path).exists()
+
+
+def _content(path: Path) -> Content | None:
+    """What is in a file; ``None`` where it cannot be read, of which its reader will tell."""
+    try:
+        return content_of(path)
+    except OSError:
+        return None
 
 
 def _complete(task: _Task, settings: dict[str, Any]) -> PartRecord | None:
@@ -221,7 +258,8 @@ def _complete(task: _Task, settings: dict[str, Any]) -> PartRecord | None:
     if kept is None:
         if task.part.exists():
             raise InputError(
-                f"{task.part}: in the way, and no part of a prediction; choose another --out"
+                f"{task.part}: in the way, and no part of a prediction of this version; choose "
+                f"another --out"
             )
         return None
     if kept.settings != settings:
@@ -230,16 +268,48 @@ def _complete(task: _Task, settings: dict[str, Any]) -> PartRecord | None:
             f"{task.part}: was predicted with another {other}; choose another --out, or delete "
             f"that folder"
         )
-    if (kept.size, kept.modified) != task.stamp:
+    if (kept.size, kept.digest) != _content(task.source.path):
         return None
-    return dataclasses.replace(kept, status="skipped", file=str(task.source.path))
+    return dataclasses.replace(
+        kept,
+        status="skipped",
+        file=str(task.source.path),
+        path=task.source.key.path,
+        notes=(f"was {kept.path}",) if kept.path != task.source.key.path else (),
+    )
 
 
 def _read(
-    tasks: Sequence[_Task], predicting: Predicting, lookup: GaiaLookup | None
-) -> Iterator[_Batch | _EndOfFile]:
+    tasks: Sequence[_Task],
+    predicting: Predicting,
+    lookup: GaiaLookup | None,
+    settings: dict[str, Any],
+    holder: Holder,
+) -> Iterator[_Batch | _EndOfFile | _Settled]:
     for task in tasks:
-        yield from _read_file(task, predicting, lookup)
+        part, other = claim_part(
+            task.part, task.source.key, partial(_belongs, task.part.parent), holder
+        )
+        task = dataclasses.replace(task, part=part)
+        if other is not None:
+            yield _Settled(task, _left(task, other, holder))
+        # Another process may have done it since this one has looked.
+        elif (done := _complete(task, settings)) is not None:
+            yield _Settled(task, done)
+        else:
+            yield from _read_file(task, predicting, lookup)
+
+
+def _left(task: _Task, other: Holder, holder: Holder) -> PartRecord:
+    """The record of a file that another process predicts at the moment."""
+    ours = bool(holder.team) and other.team == holder.team
+    return PartRecord(
+        file=str(task.source.path),
+        part=task.part.name,
+        status="shared" if ours else "left",
+        path=task.source.key.path,
+        problems=() if ours else (f"{task.source.path}: left to {other}",),
+    )
 
 
 def _read_file(
@@ -256,6 +326,7 @@ def _read_file(
             shown.append(f"{row}; left out")
 
     failure = ""
+    content = _content(task.source.path) or Content(0, "")
     try:
         for chunk in read_source(
             task.source,
@@ -281,7 +352,7 @@ def _read_file(
         what = f"{type(error).__name__}: {error}".replace("\n", " ")
         failure = f"{task.source.path}: {what}; a fault of aspgap: please report it"
     problems = (failure,) if failure else tuple(shown)
-    yield _EndOfFile(task, stars, damaged, problems, bool(failure))
+    yield _EndOfFile(task, stars, damaged, problems, bool(failure), content)
 
 
 def _with_gaia(task: _Task, chunk: XPChunk, lookup: GaiaLookup | None) -> _Batch:
@@ -295,13 +366,22 @@ def _with_gaia(task: _Task, chunk: XPChunk, lookup: GaiaLookup | None) -> _Batch
     return _Batch(task, chunk, g_mag, ruwe)
 
 
+class _Settled(NamedTuple):
+    """A file of which nothing is left to do here."""
+
+    task: _Task
+    record: PartRecord
+
+
 class _Computed(NamedTuple):
     batch: _Batch
     labels: BatchLabels
 
 
-def _compute(item: _Batch | _EndOfFile, predicting: Predicting) -> _Computed | _EndOfFile:
-    if isinstance(item, _EndOfFile):
+def _compute(
+    item: _Batch | _EndOfFile | _Settled, predicting: Predicting
+) -> _Computed | _EndOfFile | _Settled:
+    if isinstance(item, _EndOfFile | _Settled):
         return item
     return _Computed(item, predicting(item.chunk, item.g_mag, item.ruwe))
 
@@ -330,13 +410,16 @@ class _PartWriter:
     def __exit__(self, *_: object) -> None:
         self._discard()
 
-    def __call__(self, item: _Computed | _EndOfFile) -> None:
+    def __call__(self, item: _Computed | _EndOfFile | _Settled) -> None:
         if isinstance(item, _EndOfFile):
             self._finish(item)
             return
+        if isinstance(item, _Settled):
+            self._keep(item.task, item.record)
+            return
         batch, computed = item
         if self._table is None:
-            _remove_stale(batch.task.part)
+            remove_stale(batch.task.part)
             self._open = parquet_table(batch.task.part, self._columns.specs)
             self._table = self._open.__enter__()
         columns = self._columns.of(batch.chunk.source_id, batch.g_mag, batch.ruwe, computed)
@@ -353,17 +436,20 @@ class _PartWriter:
             file=str(task.source.path),
             part=task.part.name,
             status="failed" if end.failed else "done",
-            size=task.stamp[0],
-            modified=task.stamp[1],
+            path=task.source.key.path,
+            size=end.content.size,
+            digest=end.content.digest,
             settings=self._settings,
             read=end.stars + end.damaged,
             problems=end.problems,
         )
+        # Of an earlier version of the file.
+        replaced = task.part.exists()
         if end.failed:
             self._discard()
-            # Of an earlier version of the file, if there is one.
             task.part.unlink(missing_ok=True)
-            record = dataclasses.replace(record, damaged=record.read)
+            notes = (CHANGED_AND_LOST,) if replaced else ()
+            record = dataclasses.replace(record, damaged=record.read, notes=notes)
         else:
             assert self._table is not None
             assert self._open is not None
@@ -374,13 +460,18 @@ class _PartWriter:
                 flagged=self._flagged,
                 unpredicted=rows - self._predicted,
                 damaged=end.damaged,
+                notes=(CHANGED,) if replaced else (),
             )
             self._table.annotate({RECORD: record.to_json()})
             part, self._open = self._open, None
             part.__exit__(None, None, None)
-        self._records[task.part.name] = record
         self._table = None
         self._predicted = self._flagged = 0
+        self._keep(task, record)
+
+    def _keep(self, task: _Task, record: PartRecord) -> None:
+        self._records[task.source.key.path] = record
+        release(task.part)
         self._bar.update()
 
     def _discard(self) -> None:
@@ -395,9 +486,3 @@ class _PartWriter:
 
 class _Discarded(Exception):
     """A part is not to be kept."""
-
-
-def _remove_stale(part: Path) -> None:
-    for stale in part.parent.glob(f".{glob.escape(part.stem)}.*.tmp{part.suffix}"):
-        # Left by a process that was killed.
-        stale.unlink(missing_ok=True)

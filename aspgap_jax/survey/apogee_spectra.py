@@ -28,9 +28,11 @@ from aspgap_jax.apstar import (
 from aspgap_jax.errors import InputError
 from aspgap_jax.preprocessing.apogee_flags import BAD_PIXEL, PIXMASK, bits_of
 from aspgap_jax.survey.fits_files import open_fits
+from aspgap_jax.survey.folders import find_files
 
 __all__ = [
     "MAX_ERROR",
+    "FoundSpectra",
     "Spectrum",
     "SpectrumFile",
     "StarSpectra",
@@ -76,8 +78,20 @@ class Spectrum(NamedTuple):
     error: Float32[np.ndarray, " pixel"]
 
 
-def find_spectra(folder: Path) -> dict[str, tuple[SpectrumFile, ...]]:
-    """All aspcapStar and apStar files under ``folder``, by the star's APOGEE_ID.
+class FoundSpectra(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+        files: aspcapStar and apStar files, by the star's APOGEE_ID.
+        remarks: what else was found, one line each.
+    """
+
+    files: dict[str, tuple[SpectrumFile, ...]]
+    remarks: tuple[str, ...]
+
+
+def find_spectra(folder: Path) -> FoundSpectra:
+    """All aspcapStar and apStar files under ``folder``, in any depth.
 
     Raises:
         InputError: no such folder, or no such file in it.
@@ -86,7 +100,8 @@ def find_spectra(folder: Path) -> dict[str, tuple[SpectrumFile, ...]]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; pass the tree with the spectra")
     found: dict[str, list[SpectrumFile]] = {}
-    for path in sorted(folder.rglob("a*Star-*.fits*")):
+    inside = find_files([folder], wanted=_is_spectrum, what="spectra of APOGEE")
+    for path in inside.files:
         if name := FILE_NAME.fullmatch(path.name):
             kind = ASPCAPSTAR if name["kind"] == ASPCAPSTAR else APSTAR
             found.setdefault(name["star"], []).append(SpectrumFile(path, kind))
@@ -95,7 +110,11 @@ def find_spectra(folder: Path) -> dict[str, tuple[SpectrumFile, ...]]:
             f"{folder}: no file aspcapStar-*.fits or apStar-*.fits in it or below; "
             f"pass the folder with the spectra, or leave it out"
         )
-    return {star: tuple(files) for star, files in found.items()}
+    return FoundSpectra({star: tuple(files) for star, files in found.items()}, inside.remarks)
+
+
+def _is_spectrum(path: Path) -> bool:
+    return FILE_NAME.fullmatch(path.name) is not None
 
 
 def choose_file(files: Sequence[SpectrumFile], telescope: str, field: str) -> SpectrumFile:
@@ -193,7 +212,7 @@ class StarSpectra:
             InputError: ``folder`` has no spectra, or none of these stars.
         """
         self.folder = Path(folder)
-        files = find_spectra(self.folder)
+        files, self.remarks = find_spectra(self.folder)
         self.files = [
             choose_file(files[star], where, which) if star in files else None
             for star, where, which in zip(

@@ -18,7 +18,8 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ import numpy as np
 from tqdm import tqdm
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.atomic import remove_stale
+from aspgap_jax.files.identity import Content, Input, claim_part, content_of, name_parts
+from aspgap_jax.files.locks import Holder, locked, release
+from aspgap_jax.survey.folders import Found, find_files
 from aspgap_jax.survey.xp import CHUNK_SIZE, BadRow, read_xp
 from aspgap_jax.survey.xp.manifest import (
     COUNTS,
@@ -40,6 +45,8 @@ from aspgap_jax.survey.xp.store import read_record, write_store
 __all__ = ["FileRecord", "Ingested", "ingest"]
 
 CHECKSUMS = "_MD5SUM.txt"
+CHANGED = "it has changed since it was ingested: ingested again"
+CHANGED_AND_KEPT = "its part is that of an earlier content"
 # Damaged rows are all counted; so many of a file are described.
 SHOWN = 20
 # Seconds between two looks at whether Ctrl-C was pressed.
@@ -66,10 +73,12 @@ def ingest(
 
     A file whose checksum is not the one listed in the ``_MD5SUM.txt`` beside it,
     or that is damaged as a whole, fails alone. Damaged rows and repeated source
-    ids are left out and counted. Files with a complete part are skipped.
+    ids are left out and counted. Files with a complete part are skipped, and those that
+    another process ingests at the moment are left to it.
 
     Args:
-        files: the input files.
+        files: the input files, folders of such, or patterns
+            (:mod:`aspgap_jax.survey.folders`).
         out: folder of the store; it is made.
         processes: files read at a time; by default one a CPU core. More than one
             needs a script guarded by ``if __name__ == "__main__"``.
@@ -79,28 +88,38 @@ def ingest(
         What became of the files and rows.
 
     Raises:
-        InputError: nothing to do, two files of one name, or the disk is full. What
-            is finished stays, and the same command continues.
+        InputError: nothing to do, the folder holds parts of another version, or the disk is
+            full. What is finished stays, and the same command continues.
         KeyboardInterrupt: Ctrl-C; the same holds.
     """
     out = Path(out)
-    sources = [Path(file) for file in files]
+    found_files = find_files(files)
+    sources = found_files.files
     if not sources:
         raise InputError("no files to ingest; pass XP files (`aspgap ingest FILES... --out DIR`)")
     if processes is not None and processes < 1:
         raise InputError(f"processes must be at least 1, got {processes}")
-    parts = _part_names(sources)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"{out}: cannot be made ({error.strerror}); choose another --out"
         ) from None
+    # Others may ingest files of their own beside these.
+    with locked(out, run="ingest"):
+        return _ingest(found_files, out, processes, chunk_size)
+
+
+def _ingest(found_files: Found, out: Path, processes: int | None, chunk_size: int) -> Ingested:
+    sources = found_files.files
     checksums = _checksums(sources)
+    inputs = [Input(source.name, str(source.resolve())) for source in sources]
+    parts = name_parts(inputs, ".h5", partial(_belongs, out))
+    holder = Holder()
     records: dict[Path, FileRecord] = {}
     todo: list[_Task] = []
-    for source in sources:
-        task = _Task(source, out / parts[source], checksums.get(source, ""), chunk_size)
+    for source, part in zip(sources, parts, strict=True):
+        task = _Task(source, out / part, checksums.get(source, ""), chunk_size, holder)
         done = _complete(task)
         if done is None:
             todo.append(task)
@@ -125,10 +144,9 @@ def ingest(
         if task.source not in records and (done := _complete(task)) is not None:
             records[task.source] = done
     found = tuple(records[source] for source in sources if source in records)
-    summary = Ingested(
-        found, 0 if full or interrupted else repeated_ids(out, found), out / MANIFEST
-    )
-    finished = sum(record.status != "failed" for record in found)
+    repeated = 0 if full or interrupted else repeated_ids(out, found)
+    summary = Ingested(found, repeated, out / MANIFEST, found_files.remarks)
+    finished = sum(record.status in ("done", "skipped") for record in found)
     state = f"{finished} of {len(sources)} files are complete"
     try:
         write_manifest(summary)
@@ -143,24 +161,50 @@ def ingest(
 
 @dataclass(frozen=True)
 class _Task:
+    """One file.
+
+    Attributes:
+        source: its path.
+        part: what it becomes.
+        md5: as ``_MD5SUM.txt`` lists it, or empty.
+        chunk_size: stars held in memory at a time.
+        holder: the process that the user started.
+    """
+
     source: Path
     part: Path
     md5: str
     chunk_size: int
+    holder: Holder
+
+    @property
+    def key(self) -> Input:
+        """What tells the file from all others."""
+        return Input(self.source.name, str(self.source.resolve()))
 
 
-def _part_names(sources: Sequence[Path]) -> dict[Path, str]:
-    """The whole file name, so that ``a.csv`` and ``a.fits`` do not share a part."""
-    names: dict[str, Path] = {}
-    for source in sources:
-        name = f"{source.name}.h5"
-        if name in names:
-            raise InputError(
-                f"{source} and {names[name]} have the same name; rename one, or ingest them "
-                f"into different folders"
-            )
-        names[name] = source
-    return {source: name for name, source in names.items()}
+def _belongs(out: Path, name: str, source: Input) -> bool | None:
+    """Whether a part was made from a source; ``None`` where there is no part."""
+    kept = read_record(out / name)
+    if kept is None:
+        return None
+    if set(kept) != {field.name for field in fields(FileRecord)}:
+        raise InputError(
+            f"{out / name}: was written by another version of aspgap, which does not say from "
+            f"which file; choose another --out"
+        )
+    if kept["path"] != source.path and not Path(kept["path"]).exists():
+        # The file may have been moved: then it is known by its content.
+        return (kept["size"], kept["digest"]) == _content(Path(source.path))
+    return bool(kept["path"] == source.path)
+
+
+def _content(path: Path) -> Content | None:
+    """What is in a file; ``None`` where it cannot be read, of which its reader will tell."""
+    try:
+        return content_of(path)
+    except OSError:
+        return None
 
 
 def _checksums(sources: Sequence[Path]) -> dict[Path, str]:
@@ -183,16 +227,13 @@ def _checksums(sources: Sequence[Path]) -> dict[Path, str]:
 def _complete(task: _Task) -> FileRecord | None:
     """The record of a part that was made from this very file, else ``None``."""
     kept = read_record(task.part)
-    if kept is None or set(kept) != {field.name for field in fields(FileRecord)}:
+    if kept is None or kept["md5"] != task.md5:
         return None
-    try:
-        size = task.source.stat().st_size
-    except OSError:
+    if (kept["size"], kept["digest"]) != _content(task.source):
         return None
-    if (kept["size"], kept["md5"]) != (size, task.md5):
-        return None
-    kept |= {"status": "skipped", "file": str(task.source), "problems": tuple(kept["problems"])}
-    return FileRecord(**kept)
+    moved = (f"was {kept['path']}",) if kept["path"] != task.key.path else ()
+    kept |= {"status": "skipped", "file": str(task.source), "path": task.key.path, "notes": moved}
+    return FileRecord(**kept | {"problems": tuple(kept["problems"])})
 
 
 def _here(tasks: Sequence[_Task]) -> Generator[FileRecord, None, None]:
@@ -269,10 +310,20 @@ def _ctrl_c_asks() -> Iterator[None]:
 
 
 def _ingest_file(task: _Task) -> FileRecord:
-    """Write the part of one file; what is wrong with the file goes into the record."""
-    for stale in task.part.parent.glob(f".{task.part.stem}.*.tmp{task.part.suffix}"):
-        # Left by a process that was killed.
-        stale.unlink(missing_ok=True)
+    """Write the part of one file, unless another process does or has done so."""
+    part, other = claim_part(task.part, task.key, partial(_belongs, task.part.parent), task.holder)
+    task = replace(task, part=part)
+    if other is not None:
+        return _without_part(task, "left", f"{task.source}: left to {other}")
+    try:
+        return _complete(task) or _try_part(task)
+    finally:
+        release(part)
+
+
+def _try_part(task: _Task) -> FileRecord:
+    """Write a part; what is wrong with the file goes into the record."""
+    remove_stale(task.part)
     try:
         return _write_part(task)
     except (DiskFull, _Stopped):
@@ -290,7 +341,12 @@ def _ingest_file(task: _Task) -> FileRecord:
 
 
 def _failed(task: _Task, why: str) -> FileRecord:
-    return FileRecord(str(task.source), task.part.name, "failed", problems=(why,))
+    record = _without_part(task, "failed", why)
+    return replace(record, notes=(CHANGED_AND_KEPT,)) if task.part.exists() else record
+
+
+def _without_part(task: _Task, status: str, why: str) -> FileRecord:
+    return FileRecord(str(task.source), task.part.name, status, path=task.key.path, problems=(why,))
 
 
 def _write_part(task: _Task) -> FileRecord:
@@ -305,6 +361,8 @@ def _write_part(task: _Task) -> FileRecord:
 
     if task.md5:
         _check_md5(task)
+    content = _content(task.source) or Content(0, "")
+    replaced = read_record(task.part) is not None
     chunks = read_xp(task.source, chunk_size=task.chunk_size, on_bad_row=count)
     counts = dict.fromkeys(COUNTS, 0)
     seen = np.empty(0, np.int64)
@@ -340,8 +398,11 @@ def _write_part(task: _Task) -> FileRecord:
             file=str(task.source),
             part=task.part.name,
             status="done",
-            size=task.source.stat().st_size,
+            path=task.key.path,
+            size=content.size,
+            digest=content.digest,
             md5=task.md5,
+            notes=(CHANGED,) if replaced else (),
             problems=tuple(f"{row}; left out" for row in bad),
             **counts,
         )

@@ -6,23 +6,24 @@ import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.hdf5 import open_store
+from aspgap_jax.files.identity import Input
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey import store
+from aspgap_jax.survey.folders import find_files
 from aspgap_jax.survey.sample import load_sample, sample_path
 from aspgap_jax.survey.xp import BANDS, OnBadRow, XPChunk, read_xp
 from aspgap_jax.survey.xp.chunk import BASES
 
-__all__ = ["Source", "as_chunk", "expand", "read_source"]
+__all__ = ["Expanded", "Source", "as_chunk", "expand", "read_source"]
 
 SAMPLE = "sample"
-# Files that lie beside spectra in a folder and hold none.
-NO_SPECTRA = (".json", ".md", ".html")
 
 
 @dataclass(frozen=True)
@@ -32,58 +33,56 @@ class Source:
     Attributes:
         name: what messages and its output part are called after.
         path: its file.
+        inside: whether a folder or a pattern stood for it, and nobody named it.
+        library: whether it is the real sample.
     """
 
     name: str
     path: Path
+    inside: bool = False
+    library: bool = False
+
+    @property
+    def key(self) -> Input:
+        """What tells it from all others."""
+        return Input(self.name, SAMPLE if self.library else str(self.path.resolve()))
 
 
-def expand(inputs: Sequence[str]) -> tuple[Source, ...]:
-    """The sources that files, globs, folders, XP stores and the word ``sample`` stand for.
+class Expanded(NamedTuple):
+    """What a command line stands for.
 
-    A folder stands for the files in it, in the order of their names; hidden ones,
-    ``_MD5SUM.txt`` and ``manifest.json`` do not count.
+    Attributes:
+        sources: in order, none twice.
+        remarks: what was left out of folders, one line each.
+    """
+
+    sources: tuple[Source, ...]
+    remarks: tuple[str, ...]
+
+
+def expand(inputs: Sequence[str]) -> Expanded:
+    """The sources that files, patterns, folders, XP stores and the word ``sample`` stand for.
+
+    Folders and patterns: see :mod:`aspgap_jax.survey.folders`.
 
     Raises:
-        InputError: nothing was given, a file is absent, a pattern or a folder has no
-            files, or two files have one name.
+        InputError: nothing was given, a file is absent, or a pattern or a folder has no
+            files.
     """
-    paths: dict[Path, None] = {}
-    sources: list[Source] = []
-    for given in inputs:
-        path = Path(given)
-        if given == SAMPLE and not path.exists():
-            sources.append(Source(SAMPLE, sample_path()))
-        elif path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.is_file() and _may_hold_spectra(p))
-            if not inside:
-                raise InputError(f"{path}: no files in this folder; pass XP spectra")
-            paths |= dict.fromkeys(inside)
-        elif path.exists():
-            paths[path] = None
-        elif glob.has_magic(given):
-            # Path.glob takes no pattern that begins with /.
-            matched = sorted(Path(p) for p in glob.glob(given, recursive=True))  # noqa: PTH207
-            if not matched:
-                raise InputError(f"{given}: no file matches; pass XP spectra")
-            paths |= dict.fromkeys(p for p in matched if p.is_file())
-        else:
+    words = [given for given in inputs if given == SAMPLE and not Path(given).exists()]
+    found = find_files([given for given in inputs if given not in words])
+    for path in found.files:
+        if path.is_dir():
+            raise InputError(f"{path}: no files of spectra in this folder; pass XP spectra")
+        if not path.exists():
+            if glob.has_magic(str(path)):
+                raise InputError(f"{path}: no file matches; pass XP spectra")
             raise InputError(f"{path}: no such file; pass XP spectra, or `{SAMPLE}`")
-    sources += [Source(path.name, path) for path in paths]
+    sources = [Source(SAMPLE, sample_path(), library=True) for _ in words[:1]]
+    sources += [Source(path.name, path, path in found.inside) for path in found.files]
     if not sources:
         raise InputError("nothing to predict; pass files, folders or patterns of XP spectra")
-    names: dict[str, Source] = {}
-    for source in sources:
-        if (other := names.setdefault(source.name, source)) is not source:
-            raise InputError(
-                f"{source.path} and {other.path} have the same name; rename one, or predict "
-                f"them into different folders"
-            )
-    return tuple(sources)
-
-
-def _may_hold_spectra(path: Path) -> bool:
-    return path.name[0] not in "._" and path.suffix.lower() not in NO_SPECTRA
+    return Expanded(tuple(sources), found.remarks)
 
 
 def read_source(
@@ -100,7 +99,7 @@ def read_source(
     Returns:
         An iterator of chunks.
     """
-    if source.name == SAMPLE:
+    if source.library:
         stars = load_sample()
         for start in range(0, len(stars), chunk_size):
             yield as_chunk(stars.where(np.arange(start, min(start + chunk_size, len(stars)))))

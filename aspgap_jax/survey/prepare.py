@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.locks import locked
 from aspgap_jax.preprocessing.cuts import apply_cuts
 from aspgap_jax.preprocessing.selection import SELECTIONS, UNFLAGGED, snr_conditions
 from aspgap_jax.preprocessing.snr import MIN_SNR_HIGH, MIN_SNR_LOW, band_snrs
@@ -22,6 +23,7 @@ from aspgap_jax.preprocessing.stars import Cut, TrainingSet
 from aspgap_jax.survey import gaia
 from aspgap_jax.survey.apogee import AllStar, read_allstar
 from aspgap_jax.survey.apogee_spectra import StarSpectra
+from aspgap_jax.survey.folders import Found, find_files
 from aspgap_jax.survey.ids import BY_NAME, IdChoice
 from aspgap_jax.survey.store import write_training_store
 from aspgap_jax.survey.tables import Remarks
@@ -134,7 +136,7 @@ def prepare(
 
     Args:
         xp_files: XP spectra in any format of :func:`aspgap_jax.survey.xp.read_xp`,
-            XP stores among them.
+            XP stores among them, and folders of such (:mod:`aspgap_jax.survey.folders`).
         gaia_tables: tables with ``source_id`` and ``phot_g_mean_mag``, and further
             columns of :data:`aspgap_jax.survey.gaia.COLUMN_NAMES`, or folders of such.
             Empty: the Gaia columns that allStar repeats.
@@ -159,8 +161,34 @@ def prepare(
     if not xp_files:
         raise InputError("no XP file given; pass at least one")
     allstar, out = Path(allstar), Path(out)
+    with locked(out):
+        return _prepare(
+            find_files(xp_files),
+            gaia_tables,
+            allstar,
+            out,
+            spectra_dir,
+            select,
+            (min_snr_low, min_snr_high),
+            ids,
+        )
+
+
+def _prepare(
+    found: Found,
+    gaia_tables: Sequence[Path],
+    allstar: Path,
+    out: Path,
+    spectra_dir: Path | None,
+    select: str,
+    min_snr: tuple[float, float],
+    ids: IdChoice,
+) -> Prepared:
+    xp_files = found.files
     apogee = read_allstar(allstar, ids)
     remarks = Remarks()
+    for remark in found.remarks:
+        remarks.say(remark)
     xp = _read_all(xp_files, apogee)
     known, columns = _gaia_columns(gaia_tables, apogee, allstar, remarks)
     both = xp.found & known
@@ -176,7 +204,7 @@ def prepare(
             f"pass tables of the same stars"
         )
     provenance: dict[str, Any] = {
-        "xp": [_record(path) for path in _single_files(xp_files)],
+        "xp": [_record(path) for path in xp_files],
         "gaia": [_record(path) for path in gaia_tables],
         "allstar": _record(allstar),
         "select": select,
@@ -184,14 +212,16 @@ def prepare(
     }
     wanted = [*UNFLAGGED, *SELECTIONS[select]]
     if xp.snr:
-        wanted += snr_conditions(min_snr_low, min_snr_high)
-        provenance |= {"min_snr_low": min_snr_low, "min_snr_high": min_snr_high}
+        wanted += snr_conditions(*min_snr)
+        provenance |= {"min_snr_low": min_snr[0], "min_snr_high": min_snr[1]}
     stars = _joined(apogee, xp, columns, both)
     stars = apply_cuts(replace(stars, cuts=cuts, provenance=provenance), wanted)
     spectra = None
     if spectra_dir is not None:
         rows = apogee.where(np.searchsorted(apogee.source_id, stars.source_id))
         spectra = StarSpectra(Path(spectra_dir), rows.apogee_id, rows.telescope, rows.field)
+        for remark in spectra.remarks:
+            remarks.say(remark)
     _check_space(out, stars, with_spectra=spectra is not None)
     write_training_store(out, stars, units=gaia.UNITS, spectra=spectra)
     return Prepared(
@@ -275,12 +305,6 @@ def _check_space(out: Path, stars: TrainingSet, *, with_spectra: bool) -> None:
 def _names(paths: Sequence[Path]) -> str:
     shown = ", ".join(str(path) for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
     return shown or "allStar"
-
-
-def _single_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files themselves, those of an XP store in its folder too."""
-    for path in map(Path, paths):
-        yield from sorted(path.glob("*.h5")) if path.is_dir() else (path,)
 
 
 def _record(path: Path) -> dict[str, Any]:

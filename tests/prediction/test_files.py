@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,19 +14,28 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from aspgap_jax.catalogue.parts import Predicted, read_manifest, read_part_record
+from aspgap_jax.catalogue.parts import (
+    PartRecord,
+    Predicted,
+    read_manifest,
+    read_part_record,
+)
 from aspgap_jax.cli import main
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.locks import Holder
 from aspgap_jax.flags import bit
 from aspgap_jax.prediction import files as streaming
 from aspgap_jax.prediction.batches import PredictOptions
 from aspgap_jax.prediction.bundle import save_bundle
-from aspgap_jax.prediction.files import predict_files, shard_of_process
+from aspgap_jax.prediction.files import predict_files
 from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, label_stars
+from aspgap_jax.prediction.shares import Share
 from aspgap_jax.survey import inputs
 from aspgap_jax.survey.store import write_training_store
+from aspgap_jax.survey.tables import Remarks
 from aspgap_jax.survey.xp import WAVELENGTH, read_xp
 from aspgap_jax.survey.xp.store import write_store
+from support.held_locks import held_by_another
 from support.made_up import made_up_stars
 from support.made_up_bundle import CFG, flat_star, made_up_bundle
 from support.xp_files import sampled_star, star, without, write_bulk, write_fits
@@ -232,7 +242,7 @@ def test_a_changed_input_is_predicted_again_and_another_bundle_is_refused(
 def test_shards_share_the_files_and_their_manifests_merge(bulk: list[Path], tmp_path: Path) -> None:
     whole = predict(bulk, tmp_path / "whole")
     for i in (1, 2, 3):
-        predict(bulk, tmp_path / "shards", shard=(i, 3))
+        predict(bulk, tmp_path / "shards", share=Share(i, 3))
     merged = read_manifest(tmp_path / "shards")
     assert len(list((tmp_path / "shards").glob("manifest-*-of-3.json"))) == 3
     for name in ("read", "predicted", "flagged", "failed"):
@@ -245,26 +255,10 @@ def test_shards_share_the_files_and_their_manifests_merge(bulk: list[Path], tmp_
     assert len(predict(bulk, tmp_path / "shards").with_status("skipped")) == 4
 
 
-def test_shard_of_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SLURM_STEP_NUM_TASKS", "SLURM_ARRAY_TASK_COUNT"):
-        monkeypatch.delenv(name, raising=False)
-    assert shard_of_process(None) == (1, 1)
-    assert shard_of_process("3/8") == (3, 8)
-    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "5")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "10")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_STEP", "2")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "16")
-    assert shard_of_process(None) == (4, 5)
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
-    monkeypatch.setenv("SLURM_PROCID", "0")
-    assert shard_of_process(None) == (1, 4)
-    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(jax, "process_index", lambda: 1)
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    assert shard_of_process(None) == (2, 2)
-    for wrong in ("0/3", "4/3", "2", "a/b"):
-        with pytest.raises(InputError, match=f"--shard {wrong}"):
-            shard_of_process(wrong)
+def test_a_share_without_a_file_is_an_error(bulk: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="share 5 of 5 is empty: there are only 4 files"):
+        predict(bulk, tmp_path / "out", share=Share(5, 5))
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_kind_of_input(
@@ -277,17 +271,22 @@ def test_every_kind_of_input(
         for chunk in read_xp(bulk[2]):
             store.append(chunk)
     (folder / "_MD5SUM.txt").write_text("not spectra")
+    (folder / "notes.md").write_text("not spectra")
+    (folder / "deep/er").mkdir(parents=True)
+    write_fits(folder / "deep/er/more.fits", [sampled_star(n) for n in (14, 15)])
     training = replace(made_up_stars(30, n_xp=len(WAVELENGTH)), wavelength=WAVELENGTH)
     write_training_store(tmp_path / "train.h5", training)
     monkeypatch.setattr(inputs, "load_sample", lambda: training)
     monkeypatch.setattr(inputs, "sample_path", lambda: bulk[0])
     pattern = str(bulk[0].parent / "part_[01].csv.gz")
     given = [str(folder), pattern, str(tmp_path / "train.h5"), "sample"]
-    done = predict(given, tmp_path / "out")
+    done = predict(given, tmp_path / "out", remarks=(remarks := Remarks()))
     assert_reconciled(done, tmp_path / "out")
+    assert remarks.lines == (f"{folder}: left out: no tables: notes.md (1)",)
     counts = {record.part: record.predicted for record in done.files}
     assert counts == {
         "sample.parquet": 30,
+        "more.fits.parquet": 2,
         "sampled.fits.parquet": 3,
         "store.h5.parquet": 19,
         "part_0.csv.gz.parquet": 3,
@@ -330,10 +329,111 @@ def test_inputs_that_are_none(given: list[str], words: str, tmp_path: Path) -> N
         predict(given, tmp_path)
 
 
-def test_two_files_of_one_name(bulk: list[Path], tmp_path: Path) -> None:
-    other = write_bulk(tmp_path / "part_0.csv.gz", stars(1, 1))
-    with pytest.raises(InputError, match="same name"):
-        predict([bulk[0], other], tmp_path / "out")
+def downloads(folder: Path) -> list[Path]:
+    """Files that are all called the same, as DataLink calls them."""
+    made = []
+    for number, name in enumerate(("a", "b", "c")):
+        (folder / name).mkdir(parents=True)
+        rows = stars(100 * number + 1, number + 1)
+        made.append(write_bulk(folder / name / "XP_CONTINUOUS_RAW.csv.gz", rows))
+    return made
+
+
+def ids(out: Path, record: PartRecord) -> list[int]:
+    return Table.read(out / record.part, format="parquet")["source_id"].tolist()
+
+
+def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    files = downloads(tmp_path / "in")
+    out = tmp_path / "out"
+    # In different commands, in one, and again in another order.
+    predict(files[:1], out)
+    predict(files[1:], out)
+    again = predict(files[::-1], out)
+    assert [record.status for record in again.files] == ["skipped"] * 3
+    expected = [[201, 202, 203], [101, 102], [1]]
+    assert [ids(out, record) for record in again.files] == expected
+    assert read_manifest(out).total("predicted") == 6
+    assert json.loads((out / "manifest.json").read_text())["totals"]["predicted"] == 6
+    one = predict(files, tmp_path / "one")
+    assert [ids(tmp_path / "one", record) for record in one.files] == expected[::-1]
+    # A link is the same file; the same content elsewhere is another.
+    (tmp_path / "link").symlink_to(tmp_path / "in/a")
+    linked = predict([tmp_path / "link/XP_CONTINUOUS_RAW.csv.gz"], out)
+    assert [record.status for record in linked.files] == ["skipped"]
+    copy = tmp_path / "copy" / files[0].name
+    copy.parent.mkdir()
+    copy.write_bytes(files[0].read_bytes())
+    assert predict([copy], out).with_status("done")
+    assert read_manifest(out).total("predicted") == 7
+
+
+def test_content_decides_not_the_time_nor_the_place(tmp_path: Path) -> None:
+    path, other, _ = downloads(tmp_path / "in")
+    out = tmp_path / "out"
+    first = predict([path], out)
+    os.utime(path, ns=(1, 1))
+    assert predict([path], out).with_status("skipped")
+    moved = tmp_path / "moved.csv.gz"
+    path.rename(moved)
+    # It has another name now, but not where only its folder was moved.
+    assert predict([moved], out).with_status("done")
+    (tmp_path / "in").rename(tmp_path / "elsewhere")
+    moved.rename(tmp_path / "elsewhere/a" / path.name)
+    again = predict([tmp_path / "elsewhere/a" / path.name], out)
+    assert again.with_status("skipped")
+    assert f"was {path}" in str(again)
+    assert again.files[0].part == first.files[0].part
+    # Another content in its place, of the same time: said and done again.
+    other = tmp_path / "elsewhere/b" / other.name
+    predict([other], tmp_path / "more")
+    other.write_bytes((tmp_path / "elsewhere/c" / other.name).read_bytes())
+    os.utime(other, ns=(1, 1))
+    changed = predict([other], tmp_path / "more")
+    assert "its content has changed since it was predicted" in str(changed)
+    assert ids(tmp_path / "more", changed.files[0]) == [201, 202, 203]
+
+
+def test_a_file_that_another_process_predicts_is_left_to_it(
+    bulk: list[Path], tmp_path: Path
+) -> None:
+    part, stranger, mate = tmp_path / "part_1.csv.gz.parquet", Holder(pid=1), Holder(team="7.0")
+    for other, status, said in (
+        (stranger, "left", "part_1.csv.gz: left to process 1 on"),
+        (mate, "shared", "1 with other tasks of this step"),
+    ):
+        path = str(bulk[1].resolve())
+        with held_by_another(part, replace(other, path=path)):
+            share = Share(2, 2, "7.0")
+            done = predict(bulk[:2], tmp_path, share=share)
+        assert [r.status for r in done.files if r.part == part.name] == [status]
+        assert done.complete == (status == "shared")
+        assert said in str(done)
+        assert not part.exists()
+    # It was another file of that name: this one gets its own part.
+    with held_by_another(part, replace(mate, path="/elsewhere/part_1.csv.gz")):
+        done = predict(bulk[1:2], tmp_path, share=Share(1, 2, "7.0"))
+    assert done.complete
+    assert done.files[0].status == "done"
+    assert done.files[0].part != part.name
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_other_settings_at_the_same_time_are_refused(bulk: list[Path], tmp_path: Path) -> None:
+    with (
+        held_by_another(tmp_path / ".running/run-elsewhere-1", Holder(pid=1, run="other")),
+        pytest.raises(InputError, match="is being written by process 1 on"),
+    ):
+        predict(bulk[:1], tmp_path)
+
+
+def test_predictions_of_another_version_are_refused(bulk: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(
+        json.dumps({"format": "aspgap predictions manifest", "format_version": 1, "files": []})
+    )
+    for work in (lambda: predict(bulk, tmp_path), lambda: read_manifest(tmp_path)):
+        with pytest.raises(InputError, match=r"manifest\.json: .*another version.*another folder"):
+            work()
 
 
 def test_out_must_be_a_folder(bulk: list[Path], tmp_path: Path) -> None:

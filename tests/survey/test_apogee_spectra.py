@@ -35,7 +35,7 @@ def real() -> list[Path]:
 
 
 def test_real_files_are_found_and_named(real: list[Path]) -> None:
-    found = find_spectra(real[0].parent)
+    found = find_spectra(real[0].parent).files
     assert set(found) == {"2M17335483-2753043", "2M19485057+5005279"}
     assert all(file.kind == "apStar" for files in found.values() for file in files)
 
@@ -147,7 +147,7 @@ def test_file_names(tmp_path: Path) -> None:
         path = tmp_path / str(folder) / name
         path.parent.mkdir()
         path.touch()
-    found = find_spectra(tmp_path)
+    found = find_spectra(tmp_path).files
     kinds = {f.path.name: (star, f.kind) for star, files in found.items() for f in files}
     assert kinds == names
 

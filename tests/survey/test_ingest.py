@@ -14,13 +14,16 @@ import textwrap
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.locks import Holder
 from aspgap_jax.survey import ingest as module
 from aspgap_jax.survey.ingest import ingest
 from aspgap_jax.survey.xp import XPChunk, manifest, read_xp
+from support.held_locks import held_by_another
 from support.xp_files import bulk_text, sampled_star, star, without, write_bulk
 
 
@@ -92,6 +95,71 @@ def test_second_run_does_only_what_is_missing(tmp_path):
     assert [record.status for record in third.files] == ["done"]
     manifest = json.loads(third.manifest.read_text())
     assert [file["stored"] for file in manifest["files"]] == [1, 5, 5]
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    files = []
+    for number in (1, 2):
+        (tmp_path / f"in{number}").mkdir()
+        rows = [star(10 * number + k) for k in range(number)]
+        files.append(write_bulk(tmp_path / f"in{number}/XP_CONTINUOUS_RAW.csv.gz", rows))
+    out = tmp_path / "store"
+    # In one command, in two, and again.
+    ingest(files, tmp_path / "one", processes=1)
+    assert sorted(ids(tmp_path / "one")) == [10, 20, 21]
+    for file in files:
+        ingest([file], out, processes=1)
+    again = ingest(files[::-1], out, processes=1)
+    assert [record.status for record in again.files] == ["skipped"] * 2
+    assert sorted(ids(out)) == [10, 20, 21]
+    assert json.loads(again.manifest.read_text())["totals"]["stored"] == 3
+    reconciles(again)
+    # The content counts, not the time; what has changed is said.
+    os.utime(files[0], ns=(1, 1))
+    assert ingest(files[:1], out, processes=1).files[0].status == "skipped"
+    write_bulk(files[0], [star(30)])
+    changed = ingest(files, out, processes=1)
+    assert [record.status for record in changed.files] == ["done", "skipped"]
+    assert "it has changed since it was ingested" in str(changed)
+    assert sorted(ids(out)) == [20, 21, 30]
+
+
+def test_a_folder_is_ingested_in_any_depth(tmp_path):
+    files = bulk_files(tmp_path, 2)
+    deep = tmp_path / "in/deep"
+    deep.mkdir(parents=True)
+    for file, folder in zip(files, (tmp_path / "in", deep), strict=True):
+        file.rename(folder / file.name)
+    (deep / "plot.png").write_text("")
+    summary = ingest([tmp_path / "in"], tmp_path / "store", processes=1)
+    assert summary.total("stored") == 10
+    assert "no tables: deep/plot.png (1)" in str(summary)
+    assert json.loads(summary.manifest.read_text())["remarks"] == list(summary.remarks)
+
+
+def test_a_file_that_another_process_ingests_is_left_to_it(tmp_path):
+    files = bulk_files(tmp_path, 2)
+    out = tmp_path / "store"
+    other = Holder(pid=1, path=str(files[0].resolve()))
+    with held_by_another(out / f"{files[0].name}.h5", other):
+        summary = ingest(files, out, processes=1)
+    assert [record.status for record in summary.files] == ["left", "done"]
+    assert f"left: {files[0]}: left to process 1 on" in str(summary)
+    assert "1 left to other processes" in str(summary)
+    reconciles(summary)
+    assert len(ids(out)) == 5
+
+
+def test_a_store_of_another_version_is_refused(tmp_path):
+    (file,) = bulk_files(tmp_path, 1)
+    out = tmp_path / "store"
+    ingest([file], out, processes=1)
+    with h5py.File(out / f"{file.name}.h5", "r+") as part:
+        record = json.loads(part.attrs["record"])
+        del record["digest"]
+        part.attrs["record"] = json.dumps(record)
+    with pytest.raises(InputError, match=r"another version of aspgap.*choose another --out"):
+        ingest([file], out, processes=1)
 
 
 def test_damaged_rows_and_duplicates_are_counted(tmp_path):
@@ -193,8 +261,6 @@ def test_wrong_use_is_told(tmp_path):
         ingest([], tmp_path)
     with pytest.raises(InputError, match="processes must be at least 1"):
         ingest([tmp_path / "a"], tmp_path, processes=0)
-    with pytest.raises(InputError, match="have the same name"):
-        ingest([tmp_path / "a" / "x.csv", tmp_path / "b" / "x.csv"], tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be made"):
         ingest([tmp_path / "a"], tmp_path / "file" / "store")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from aspgap_jax.files.atomic import write_text
+from aspgap_jax.files.locks import guarded
 from aspgap_jax.survey.xp.store import read_ids
 
 __all__ = ["COUNTS", "MANIFEST", "FileRecord", "Ingested", "repeated_ids", "write_manifest"]
@@ -22,10 +23,13 @@ class FileRecord:
     """What became of one input file.
 
     Attributes:
-        file: its path.
+        file: its path, as it was given.
         part: name of the part in the store.
-        status: ``done``, ``skipped`` (its part was complete) or ``failed``.
+        status: ``done``, ``skipped`` (its part was complete), ``failed`` or ``left`` (to
+            another process, which ingests it at the moment).
+        path: its path, absolute and without links.
         size: bytes of the file.
+        digest: of its content, see :class:`aspgap_jax.files.identity.Content`.
         md5: its checksum where ``_MD5SUM.txt`` lists the file, else empty.
         rows: rows of the file; 0 if it failed.
         stored: rows in the part.
@@ -35,12 +39,15 @@ class FileRecord:
         without_rp: stored rows that have no RP spectrum.
         masked: values (coefficients or fluxes) of stored bands that are not finite.
         problems: why the file failed, or the first damaged rows.
+        notes: what else is worth saying of the file.
     """
 
     file: str
     part: str
     status: str
+    path: str = ""
     size: int = 0
+    digest: str = ""
     md5: str = ""
     rows: int = 0
     stored: int = 0
@@ -50,8 +57,10 @@ class FileRecord:
     without_rp: int = 0
     masked: int = 0
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
+STATUSES = ("done", "skipped", "failed", "left")
 COUNTS = ("rows", "stored", "bad", "duplicates", "without_bp", "without_rp", "masked")
 
 
@@ -63,25 +72,28 @@ class Ingested:
         files: one record a file, in the order given.
         repeated: source ids that stand in more than one part; they are kept.
         manifest: the file that holds all of this.
+        remarks: what was left out of the folders that were given, one line each.
     """
 
     files: tuple[FileRecord, ...]
     repeated: int
     manifest: Path
+    remarks: tuple[str, ...] = ()
 
     def total(self, name: str) -> int:
         """Sum of a count over all files."""
         return int(sum(getattr(record, name) for record in self.files))
 
-    def with_status(self, status: str) -> tuple[FileRecord, ...]:
-        """The files that are ``done``, ``skipped`` or ``failed``."""
-        return tuple(record for record in self.files if record.status == status)
+    def with_status(self, *statuses: str) -> tuple[FileRecord, ...]:
+        """The files that are ``done``, ``skipped``, ``failed`` or ``left``."""
+        return tuple(record for record in self.files if record.status in statuses)
 
     def __str__(self) -> str:
-        counts = {status: len(self.with_status(status)) for status in ("done", "skipped", "failed")}
+        counts = {status: len(self.with_status(status)) for status in STATUSES}
         lines = [
             f"{len(self.files)} files: {counts['done']} ingested, {counts['skipped']} complete "
-            f"before, {counts['failed']} failed",
+            f"before, {counts['failed']} failed"
+            + (f", {counts['left']} left to other processes" if counts["left"] else ""),
             f"{self.total('rows')} rows: {self.total('stored')} stored, {self.total('bad')} "
             f"damaged, {self.total('duplicates')} duplicates",
             f"{self.total('without_bp')} stars without BP, {self.total('without_rp')} without RP, "
@@ -90,12 +102,14 @@ class Ingested:
         if self.repeated:
             lines.append(f"{self.repeated} source ids stand in more than one part")
         lines += [f"{self._name(record)}: {p}" for record in self.files for p in record.problems]
+        lines += [f"{record.file}: {note}" for record in self.files for note in record.notes]
+        lines += self.remarks
         lines.append(f"manifest: {self.manifest}")
         return "\n".join(lines)
 
     @staticmethod
     def _name(record: FileRecord) -> str:
-        return record.file if record.status != "failed" else "failed"
+        return record.status if record.status in ("failed", "left") else record.file
 
 
 def repeated_ids(out: Path, records: Sequence[FileRecord]) -> int:
@@ -113,7 +127,7 @@ def repeated_ids(out: Path, records: Sequence[FileRecord]) -> int:
     """
     ranges = []
     for record in records:
-        if record.status != "failed":
+        if record.status in ("done", "skipped"):
             ids = read_ids(out / record.part)
             ranges.append((int(ids.min()), int(ids.max()), record.part))
     repeated = np.empty(0, np.int64)
@@ -132,18 +146,25 @@ def repeated_ids(out: Path, records: Sequence[FileRecord]) -> int:
 
 def write_manifest(summary: Ingested) -> None:
     """Write the manifest, keeping what earlier runs said of other files."""
-    files = {record.part: asdict(record) for record in summary.files}
-    try:
-        earlier = json.loads(summary.manifest.read_text(encoding="utf-8"))["files"]
-        files = {record["part"]: record for record in earlier} | files
-    except (OSError, ValueError, KeyError, TypeError):
-        # None yet, or not readable: the parts carry their own records.
-        pass
-    listed = [files[part] for part in sorted(files)]
-    totals: dict[str, int] = {name: sum(record[name] for record in listed) for name in COUNTS}
-    totals |= {
-        status: sum(record["status"] == status for record in listed)
-        for status in ("done", "skipped", "failed")
-    }
-    text = json.dumps({"totals": totals, "repeated": summary.repeated, "files": listed}, indent=1)
-    write_text(summary.manifest, text + "\n")
+    with guarded(summary.manifest.parent):
+        records = summary.with_status("done", "skipped", "failed")
+        files = {record.path: asdict(record) for record in records}
+        try:
+            earlier = json.loads(summary.manifest.read_text(encoding="utf-8"))["files"]
+            # A file that was moved keeps its part.
+            parts = {record.part for record in records if record.status != "failed"}
+            kept = [r for r in earlier if r["status"] == "failed" or r["part"] not in parts]
+            files = {record["path"]: record for record in kept} | files
+        except (OSError, ValueError, KeyError, TypeError):
+            # None yet, or not readable: the parts carry their own records.
+            pass
+        listed = sorted(files.values(), key=lambda record: (record["part"], record["path"]))
+        totals: dict[str, int] = {name: sum(r[name] for r in listed) for name in COUNTS}
+        totals |= {s: sum(r["status"] == s for r in listed) for s in STATUSES[:3]}
+        values = {
+            "totals": totals,
+            "repeated": summary.repeated,
+            "remarks": list(summary.remarks),
+            "files": listed,
+        }
+        write_text(summary.manifest, json.dumps(values, indent=1) + "\n")

@@ -184,9 +184,7 @@ def test_a_folder_is_read_in_any_depth_and_foreign_files_are_named(tmp_path: Pat
     np.testing.assert_array_equal(found.columns["source_id"], expected)
     assert found.place(2) == f"{tmp_path / 'two.fits'}, row 1"
     foreign, unfit = remarks.lines
-    assert foreign == (
-        f"{tmp_path}: 2 files that are no tables are left out: notes.md, thumbnail.png"
-    )
+    assert foreign == (f"{tmp_path}: left out: no tables: notes.md, thumbnail.png (2); hidden: 1")
     assert unfit.startswith(f"{tmp_path / 'three.csv'}: left out: no column of source_id")
 
 
