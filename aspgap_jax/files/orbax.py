@@ -241,7 +241,7 @@ def load_arrays(folder: Path, abstract: Any) -> Any:
         abstract: the same pytree of shapes and dtypes.
 
     Returns:
-        The pytree, in host memory.
+        The pytree, on this machine's first device.
 
     Raises:
         InputError: it is damaged or has other shapes.

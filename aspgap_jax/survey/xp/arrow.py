@@ -27,6 +27,9 @@ def arrow_tables(file: Path, path: Path) -> Iterator[Table]:
         file: the file.
         path: the name to show in messages.
 
+    Returns:
+        An iterator of one table.
+
     Raises:
         InputError: it is damaged.
     """

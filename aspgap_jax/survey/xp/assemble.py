@@ -94,7 +94,12 @@ class Assembler:
         self._on_bad_row(bad)
 
     def add(self, batch: Batch, rows: Sequence[int]) -> None:
-        """Take rows whose arrays may be missing or have wrong lengths."""
+        """Take rows whose arrays may be missing or have wrong lengths.
+
+        Args:
+            batch: the rows.
+            rows: their numbers in the file, from 1.
+        """
         if not rows:
             return
         self._held.append((batch, list(rows)))

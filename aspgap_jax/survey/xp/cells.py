@@ -39,6 +39,13 @@ class Fault(str):
 def as_scalar(name: str, cell: str) -> float | None:
     """A number, ``None`` where it is missing.
 
+    Args:
+        name: of the column, for the message.
+        cell: its text.
+
+    Returns:
+        The number.
+
     Raises:
         ValueError: it is none; the message says so.
     """
@@ -53,6 +60,13 @@ def as_scalar(name: str, cell: str) -> float | None:
 
 def as_list(name: str, cell: str) -> np.ndarray | None:
     """A list of numbers, NaN where one is missing; ``None`` where the list is missing.
+
+    Args:
+        name: of the column, for the message.
+        cell: its text.
+
+    Returns:
+        float64, or ``None``.
 
     Raises:
         ValueError: it is none; the message says so.
@@ -125,12 +139,28 @@ def is_text(values: Sequence[Any] | np.ndarray) -> bool:
 
 
 def scalar_cells(name: str, values: Sequence[Any] | np.ndarray) -> Sequence[Any] | np.ndarray:
-    """A column of numbers; cells of text are parsed, faults stay in their places."""
+    """A column of numbers; cells of text are parsed, faults stay in their places.
+
+    Args:
+        name: of the column.
+        values: as the file has them.
+
+    Returns:
+        Numbers, ``None``, or the fault, cell by cell; what is an array already stays one.
+    """
     return [_cell(as_scalar, name, value) for value in values] if is_text(values) else values
 
 
 def list_cells(name: str, values: Sequence[Any] | np.ndarray) -> Sequence[Any] | np.ndarray:
-    """A column of lists; cells of text are parsed, faults stay in their places."""
+    """A column of lists; cells of text are parsed, faults stay in their places.
+
+    Args:
+        name: of the column.
+        values: as the file has them.
+
+    Returns:
+        Lists, ``None``, or the fault, cell by cell; what is an array already stays one.
+    """
     return [_cell(as_list, name, value) for value in values] if is_text(values) else values
 
 

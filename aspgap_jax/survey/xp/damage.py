@@ -24,6 +24,9 @@ def reading(where: object, what: str) -> Iterator[None]:
         where: file and place.
         what: what is damaged: "FITS file".
 
+    Returns:
+        Nothing, for a ``with`` statement.
+
     Raises:
         InputError: anything was raised.
     """

@@ -57,6 +57,9 @@ def open_xp(path: Path, shown: Path | None = None) -> Iterator[Opened]:
         path: the file.
         shown: its name in messages; by default ``path``.
 
+    Returns:
+        The stream, its beginning and its format, for a ``with`` statement.
+
     Raises:
         InputError: the file is absent, a directory, empty, damaged at its
             beginning, or of a format that is not read.

@@ -35,6 +35,9 @@ def described(text: str, where: object) -> Described:
         text: YAML.
         where: the file, for messages.
 
+    Returns:
+        What it says of the columns.
+
     Raises:
         InputError: it is damaged.
     """

@@ -30,6 +30,9 @@ def fits_tables(file: Path, path: Path) -> Iterator[Table]:
         file: the uncompressed file.
         path: the name to show in messages.
 
+    Returns:
+        An iterator of tables.
+
     Raises:
         InputError: it is damaged, or has no table.
     """

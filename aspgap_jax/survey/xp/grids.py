@@ -49,7 +49,15 @@ class Resampling(NamedTuple):
 
 
 def same_grid(first: Float[np.ndarray, " first"], second: Float[np.ndarray, " second"]) -> bool:
-    """Whether two grids are the same to rounding."""
+    """Whether two grids are the same to rounding.
+
+    Args:
+        first: nm.
+        second: nm.
+
+    Returns:
+        False also where they have different lengths.
+    """
     return first.shape == second.shape and bool(np.allclose(first, second, rtol=0, atol=ROUNDING))
 
 
@@ -62,6 +70,9 @@ def resampling(
         first: wavelengths of the file, nm, in any order.
         target: wavelengths wanted, nm, ascending.
         where: whose grid it is, for messages.
+
+    Returns:
+        The weights.
 
     Raises:
         InputError: wavelengths are missing or repeated, or the grid does not cover the

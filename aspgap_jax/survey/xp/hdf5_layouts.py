@@ -40,6 +40,9 @@ def hdf5_tables(file: h5py.File, path: Path) -> Iterator[Table]:
         file: the open file.
         path: the name to show in messages.
 
+    Returns:
+        An iterator of tables.
+
     Raises:
         InputError: it is damaged, or no layout fits.
     """

@@ -28,6 +28,9 @@ def loose_table(stream: Rewound, header: Header) -> Table:
     Args:
         stream: the decompressed file, from its beginning.
         header: of :func:`aspgap_jax.survey.xp.header.read_header`.
+
+    Returns:
+        Its rows are read when they are asked for.
     """
 
     def rows(names: Sequence[str], size: int) -> Iterator[RawBatch]:

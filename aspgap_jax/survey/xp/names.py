@@ -106,6 +106,9 @@ class Names:
             band: ``bp`` or ``rp``; ``None`` for the flux.
             error: whether the errors are asked for.
 
+        Returns:
+            ``None`` where there are none.
+
         Raises:
             InputError: more than one pattern fits.
         """

@@ -17,7 +17,12 @@ class Notes:
         self._counts: Counter[str] = Counter()
 
     def add(self, what: str, count: int = 0) -> None:
-        """Count ``what``; ``count`` 0 where it holds for the whole file."""
+        """Count ``what``; ``count`` 0 where it holds for the whole file.
+
+        Args:
+            what: words for the user.
+            count: how often.
+        """
         self._counts[what] += count
 
     def lines(self) -> tuple[str, ...]:

@@ -116,6 +116,9 @@ def plan_of(table: Table, path: Path, notes: Notes, *, correlations: bool) -> Pl
         notes: takes what is guessed.
         correlations: whether the correlations are wanted.
 
+    Returns:
+        Columns, units, grid and kind of the spectra.
+
     Raises:
         NoSpectra: the table holds no XP spectra.
         InputError: it does, in a unit, on a grid, or in an order of columns that cannot

@@ -130,6 +130,9 @@ def of_coefficients(sizes: tuple[int, int], basis: tuple[int | None, int | None]
     Args:
         sizes: coefficients of BP and of RP.
         basis: their ``basis_function_id``; ``None`` where the file does not tell.
+
+    Returns:
+        Its key in the table of releases.
     """
     for row in RELEASES.values():
         if row.coefficients == sizes and row.has_basis(basis):

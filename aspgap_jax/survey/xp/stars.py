@@ -38,7 +38,15 @@ class StarRows(NamedTuple):
 
 
 def is_long(plan: Plan, raw: RawBatch) -> bool:
-    """Whether a table has a row a wavelength: its fluxes are single numbers."""
+    """Whether a table has a row a wavelength: its fluxes are single numbers.
+
+    Args:
+        plan: of the table.
+        raw: rows of it.
+
+    Returns:
+        Whether it has.
+    """
     flux = plan.source.get(FLUX)
     if plan.layout.representation != "sampled" or not isinstance(flux, str):
         return False
@@ -71,6 +79,9 @@ def star_rows(plan: Plan, raw: RawBatch, first_row: int, notes: Notes) -> StarRo
         raw: its rows.
         first_row: number of the first of them.
         notes: takes the number of resampled stars.
+
+    Returns:
+        The stars, and the row where each begins.
     """
     layout = plan.layout
     batch: dict[str, Sequence[Any] | np.ndarray] = {}
@@ -114,7 +125,15 @@ class LongRows:
         } | {"wavelength": plan.grid_column}
 
     def add(self, raw: RawBatch, first_row: int) -> StarRows:
-        """Take rows; return the stars that are complete, all but the last."""
+        """Take rows; return the stars that are complete, all but the last.
+
+        Args:
+            raw: rows of the table.
+            first_row: number of the first of them.
+
+        Returns:
+            The stars.
+        """
         columns = {
             name: raw[found] if name == SOURCE_ID else scalar_cells(name, raw[found])
             for name, found in self._names.items()
@@ -172,6 +191,9 @@ def finished(plan: Plan, chunk: XPChunk, release: str, notes: Notes) -> XPChunk:
         chunk: as the file has it.
         release: given by the user; empty: as the file says.
         notes: takes what is changed.
+
+    Returns:
+        The chunk.
 
     Raises:
         InputError: the grid stated for the table has another number of samples, a unit

@@ -82,7 +82,16 @@ def _shape(columns: tuple[str, ...], layout: Layout) -> _Shape:
 
 
 def is_archive_row(line: str, header: Header, layout: Layout) -> bool:
-    """Whether a line is a row as the archive writes it: lists in brackets, with commas."""
+    """Whether a line is a row as the archive writes it: lists in brackets, with commas.
+
+    Args:
+        line: of the file.
+        header: of the file.
+        layout: of the archive's columns.
+
+    Returns:
+        Whether it is one.
+    """
     try:
         cells = next(csv.reader([line], strict=True), [])
     except csv.Error:
@@ -109,6 +118,12 @@ def read_text(stream: Rewound, header: Header, assembler: Assembler) -> Iterator
         header: of :func:`aspgap_jax.survey.xp.header.read_header`, with the names of the
             archive.
         assembler: collects the rows; it must be new.
+
+    Returns:
+        An iterator of chunks.
+
+    Raises:
+        InputError: a line too long for a table, or a bad row.
     """
     rows = _Rows(header, assembler)
     _skip(stream, header.length)

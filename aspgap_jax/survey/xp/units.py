@@ -48,6 +48,9 @@ def flux_factor(
         wavelength: of the samples, nm.
         where: file, table and column, for messages.
 
+    Returns:
+        One number, or one a sample where the unit is per frequency.
+
     Raises:
         InputError: it is no unit, or none of a spectral flux density.
     """
@@ -78,6 +81,14 @@ def to_nm(
 ) -> Float[np.ndarray, "*any"]:
     """Wavelengths in nm; without a unit they are taken to be.
 
+    Args:
+        wavelength: in the unit.
+        unit: as the file states it; may be empty.
+        where: file, table and column, for messages.
+
+    Returns:
+        nm, float64.
+
     Raises:
         InputError: the unit is no length.
     """
@@ -96,6 +107,10 @@ def to_nm(
 def check_coefficients(unit: str, where: str) -> None:
     """Coefficients come in e-/s alone.
 
+    Args:
+        unit: as the file states it; empty: the archive's.
+        where: file, table and column, for messages.
+
     Raises:
         InputError: the file states another unit.
     """
@@ -110,6 +125,10 @@ def check_coefficients(unit: str, where: str) -> None:
 
 def check_magnitude(unit: str, where: str) -> None:
     """G comes in magnitudes.
+
+    Args:
+        unit: as the file states it; may be empty.
+        where: file, table and column, for messages.
 
     Raises:
         InputError: the file states another unit.

@@ -37,6 +37,9 @@ def votable_tables(stream: Rewound, path: Path) -> Iterator[Table]:
         stream: the decompressed file, from its beginning.
         path: the name to show in messages.
 
+    Returns:
+        An iterator of tables.
+
     Raises:
         InputError: it is damaged, or has no table with data.
     """

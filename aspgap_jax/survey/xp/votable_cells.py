@@ -74,7 +74,16 @@ class Field(NamedTuple):
         return (values + 7) // 8 if self.kind == "bit" else values * self.dtype().itemsize
 
     def column(self, block: np.ndarray, at: int, flags: int) -> Any:
-        """This column, the ``at``-th, of rows of :func:`row_type`."""
+        """This column, the ``at``-th, of rows of :func:`row_type`.
+
+        Args:
+            block: rows of :func:`row_type`.
+            at: number of the column, from 0.
+            flags: bytes of the mask of missing cells.
+
+        Returns:
+            One cell a row.
+        """
         values = block[f"f{at}"]
         missing = np.zeros(len(block), bool)
         if flags:
@@ -95,7 +104,15 @@ class Field(NamedTuple):
         return [None if gone else cell for cell, gone in zip(cells, missing, strict=True)]
 
     def value(self, piece: bytes, missing: bool) -> Any:
-        """One cell of bytes."""
+        """One cell of bytes.
+
+        Args:
+            piece: its bytes.
+            missing: whether the mask says that it is missing.
+
+        Returns:
+            A number, an array, text, or ``None``.
+        """
         if missing or not piece:
             return None
         if self.is_text:
@@ -128,7 +145,15 @@ def field_of(attributes: dict[str, str]) -> Field:
 
 
 def row_type(fields: Sequence[Field], flags: int) -> np.dtype | None:
-    """The type of a binary row, where all rows have one length."""
+    """The type of a binary row, where all rows have one length.
+
+    Args:
+        fields: of the table.
+        flags: bytes of the mask of missing cells.
+
+    Returns:
+        ``None`` where rows differ in length.
+    """
     if any(field.length is None for field in fields):
         return None
     parts: list[tuple[Any, ...]] = [("flags", "u1", (flags,))] if flags else []
@@ -147,8 +172,17 @@ def split_row(
 ) -> tuple[list[Any], int] | None:
     """One binary row that begins at ``place``, and where it ends.
 
+    Args:
+        fields: of the table.
+        flags: bytes of the mask of missing cells.
+        data: of the stream.
+        place: of the row in them.
+
     Returns:
         ``None`` if the row goes on beyond ``data``.
+
+    Raises:
+        struct.error: a length or a type that cannot be.
     """
     if place + flags > len(data):
         return None
@@ -173,7 +207,15 @@ def split_row(
 
 
 def parsed(field: Field, cell: str) -> Any:
-    """A cell of text: a number, an array, text, ``None``, or the fault in it."""
+    """A cell of text: a number, an array, text, ``None``, or the fault in it.
+
+    Args:
+        field: of the cell.
+        cell: its text.
+
+    Returns:
+        The value.
+    """
     text = cell.strip()
     if not text or text == field.null:
         return None
