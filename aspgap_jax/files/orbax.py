@@ -59,7 +59,8 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """The newest step that was saved whole, or ``None``."""
-        return self._manager.latest_step()
+        newest: int | None = self._manager.latest_step()
+        return newest
 
     def kept(self) -> list[int]:
         """The steps on disk, ascending."""
@@ -119,7 +120,8 @@ class Checkpoints:
                 f"{folder}: the training set has changed since this checkpoint: "
                 "choose another --out"
             )
-        return from_host(restored.state, template)
+        state: Tree = from_host(restored.state, template)
+        return state
 
 
 @contextmanager

@@ -137,7 +137,7 @@ class _FitsTable:
         # Their place: adding cards later could make the header a block longer.
         header["CHECKSUM"] = "0" * 16
         header["DATASUM"] = "0".ljust(10)
-        return header.tostring().encode("ascii")
+        return bytes(header.tostring().encode("ascii"))
 
     def append(self, columns: Columns) -> None:
         rows = np.empty(len(columns[self._specs[0].name]), self._dtype)
