@@ -182,6 +182,9 @@ def write_manifest(
         records: of the files of this process.
         share: which it is, of how many.
         remarks: what was left out of folders and tables.
+
+    Returns:
+        The sums of all that it has.
     """
     path = out / manifest_name(share)
     summary = Predicted(tuple(records), path)

@@ -84,6 +84,9 @@ def name_parts(inputs: Sequence[Input], suffix: str, belongs: Belongs) -> tuple[
         inputs: no two of one path. All processes of a run pass the same list.
         suffix: of the parts.
         belongs: whether a part was made from an input.
+
+    Returns:
+        In the order of the inputs.
     """
     given: dict[str, str] = {}
     names = []

@@ -89,6 +89,9 @@ def locked(target: Path, run: str = "", *, beside: bool = False) -> Iterator[Non
         run: others that give the same may hold a folder too; empty: nobody may.
         beside: of a folder that must be new, or appears as a whole: nothing is put into it.
 
+    Returns:
+        Nothing, for a ``with`` statement.
+
     Raises:
         InputError: another process holds it, which is named.
     """

@@ -75,6 +75,9 @@ def find_files(
             :data:`DATA_SUFFIXES` that aspgap has not written as output.
         what: how the others differ, for the remark.
 
+    Returns:
+        The files in the order given, and what was left out.
+
     Raises:
         InputError: a folder cannot be listed.
     """

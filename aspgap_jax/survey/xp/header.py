@@ -51,6 +51,9 @@ def read_header(head: bytes, where: str = "") -> Header | None:
         head: the first bytes of the file.
         where: the file, for messages.
 
+    Returns:
+        Names of the columns, and what stands between them.
+
     Raises:
         InputError: an ECSV header that cannot be read.
     """
@@ -86,6 +89,13 @@ def read_header(head: bytes, where: str = "") -> Header | None:
 
 def cells_of(text: str, delimiter: str) -> list[str]:
     """The cells of one row, which may have line ends inside quotes.
+
+    Args:
+        text: the row.
+        delimiter: between the cells.
+
+    Returns:
+        Their text, without quotes.
 
     Raises:
         csv.Error: quotes that do not close.
