@@ -116,6 +116,8 @@ class Fetch:
     """The bulk folder's _MD5SUM.txt (bulk_list)."""
     server: str | None = None
     """Archive to ask; Gaia's own by default."""
+    release: str = "dr3"
+    """Gaia release to ask for: dr3, dr4."""
 
     def run(self) -> int:
         from aspgap_jax.survey import bulk, fetch, gaia
@@ -140,13 +142,15 @@ class Fetch:
             print(f"wrote the names of {len(files)} bulk files to {self.out}")
             return 0
         if self.what == "gaia_source" and self.pixels is not None:
-            done = fetch.fetch_sky(*self.pixels, self.out, server=self.server)
+            done = fetch.fetch_sky(*self.pixels, self.out, server=self.server, release=self.release)
         elif ids is None:
             raise InputError(f"fetch {self.what}: give the stars as --ids TABLE")
         elif self.what == "gaia_source":
-            done = fetch.fetch_sources(ids, self.out, server=self.server)
+            done = fetch.fetch_sources(ids, self.out, server=self.server, release=self.release)
         else:
-            done = fetch.fetch_spectra(ids, self.out, kind=self.what.upper(), server=self.server)
+            done = fetch.fetch_spectra(
+                ids, self.out, kind=self.what.upper(), server=self.server, release=self.release
+            )
         for name, error in done.failed_parts.items():
             print(f"aspgap: {name}: {error}", file=sys.stderr)
         print(

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import inspect
 import io
+import re
 import socket
 import zipfile
 import zlib
@@ -21,13 +22,15 @@ from astropy.table import Table
 from aspgap_jax.errors import InputError
 from aspgap_jax.survey import gaia
 from aspgap_jax.survey.tables import Place, numbers, source_ids
+from aspgap_jax.survey.xp import releases
 
 __all__ = ["DATALINK_LIMIT", "SPECTRA", "TRANSIENT", "Archive", "adql", "sky_condition"]
 
 DATALINK_LIMIT = 5000
 """The most source ids that the archive accepts in one DataLink request."""
 SPECTRA: tuple[str, ...] = ("XP_CONTINUOUS", "XP_SAMPLED")
-TABLE = "gaiadr3.gaia_source"
+# How the archive refuses a request, as against failing at it.
+REFUSED = re.compile(r"Error 4\d\d|DATA_STRUCTURE|DATAMODEL_")
 # Level 8 of Gaia's HEALPix grid: the leading bits of a source id.
 IDS_PER_PIXEL = 2**43
 N_PIXELS = 12 * 4**8
@@ -40,20 +43,21 @@ TRANSIENT = (
 """What a broken, truncated or refused answer may raise; worth another attempt."""
 
 
-def adql(select: str, condition: str) -> str:
+def adql(select: str, condition: str, release: str = releases.DEFAULT) -> str:
     """ADQL on ``gaia_source``; Appendix A is ``adql("*", "has_xp_continuous = 'true'")``.
 
     Args:
         select: the columns.
         condition: what follows WHERE.
+        release: a key of :data:`aspgap_jax.survey.xp.releases.RELEASES`.
 
     Returns:
         The query.
     """
-    return f"SELECT {select} FROM {TABLE} WHERE {condition}"
+    return f"SELECT {select} FROM {releases.release(release).source_table} WHERE {condition}"
 
 
-def sky_condition(first: int, last: int) -> str:
+def sky_condition(first: int, last: int, release: str = releases.DEFAULT) -> str:
     """The stars of Appendix A in the HEALPix level-8 pixels ``first`` to ``last``.
 
     The archive gives at most 3 million rows a query, so that the 220 million of
@@ -75,7 +79,8 @@ def sky_condition(first: int, last: int) -> str:
             f"pass two ascending numbers from 0 to {N_PIXELS - 1}"
         )
     low, high = first * IDS_PER_PIXEL, (last + 1) * IDS_PER_PIXEL - 1
-    return f"has_xp_continuous = 'true' AND source_id BETWEEN {low} AND {high}"
+    spectra = releases.release(release).with_spectra
+    return f"{spectra} AND source_id BETWEEN {low} AND {high}"
 
 
 class Archive:
@@ -84,12 +89,14 @@ class Archive:
     Args:
         server: base URL of the archive, ``https://host/``; ``None``: the one
             that astroquery names.
+        release: which Gaia release to ask for, a key of
+            :data:`aspgap_jax.survey.xp.releases.RELEASES`.
 
     Raises:
         InputError: astroquery is not installed, or the URL is none.
     """
 
-    def __init__(self, server: str | None = None) -> None:
+    def __init__(self, server: str | None = None, release: str = releases.DEFAULT) -> None:
         try:
             # Not astroquery.gaia: importing that asks the archive for its news.
             tap = importlib.import_module("astroquery.utils.tap")
@@ -98,6 +105,8 @@ class Archive:
                 'fetching needs astroquery: pip install "aspgap-jax[gaia]" '
                 "(or pip install astroquery)"
             ) from None
+        self.release = releases.release(release)
+        self._structures = self.release.structures
         self.server = _default_server() if server is None else server
         if not self.server.startswith(("http://", "https://")):
             raise InputError(f"{self.server}: no URL of an archive; it starts with https://")
@@ -125,7 +134,7 @@ class Archive:
 
     def count(self, condition: str) -> int:
         """How many sources fulfil a condition."""
-        return int(self.query(adql("COUNT(*) AS n", condition))["n"][0])
+        return int(self.query(adql("COUNT(*) AS n", condition, self.release.name))["n"][0])
 
     def sources(self, condition: str) -> Table:
         """Gaia's columns, those of :data:`aspgap_jax.survey.gaia.COLUMN_NAMES`, of sources.
@@ -140,7 +149,7 @@ class Archive:
             InputError: the archive's answer has no source ids.
         """
         columns = (gaia.SOURCE_ID, *gaia.COLUMN_NAMES)
-        answer = self.query(adql(", ".join(columns), condition))
+        answer = self.query(adql(", ".join(columns), condition, self.release.name))
         where = Path("the archive's answer")
         # Services differ in the case of the names that they give back.
         given = {name.lower(): answer[name] for name in answer.colnames}
@@ -168,15 +177,13 @@ class Archive:
         """
         request = {
             "ID": ",".join(map(str, ids)),
-            "RETRIEVAL_TYPE": kind,
-            "DATA_STRUCTURE": "RAW",
+            "RETRIEVAL_TYPE": self.release.retrieval[kind.lower()],
             "FORMAT": "fits",
             "USE_ZIP_ALWAYS": "true",
         }
         packed = into.with_suffix(".zip")
         try:
-            with _quiet():
-                self._data.load_data(params_dict=request, output_file=str(packed))
+            self._load(request, packed)
             with zipfile.ZipFile(packed) as bundle:
                 members = [name for name in bundle.namelist() if name.endswith(".fits")]
                 if len(members) > 1:
@@ -186,6 +193,26 @@ class Archive:
                     into.write_bytes(bundle.read(member))
         finally:
             packed.unlink(missing_ok=True)
+
+    def _load(self, request: dict[str, str], packed: Path) -> None:
+        """Ask for one file of all stars, by the name that the archive has for that.
+
+        The names change with the release; of an archive that refuses the new one the old
+        one is asked, and what it took is kept.
+        """
+        for structure in self._structures:
+            try:
+                with _quiet():
+                    self._data.load_data(
+                        params_dict=request | {"DATA_STRUCTURE": structure},
+                        output_file=str(packed),
+                    )
+            except TRANSIENT as error:
+                if structure == self._structures[-1] or not REFUSED.search(str(error)):
+                    raise
+            else:
+                self._structures = (structure,)
+                return
 
 
 def _default_server() -> str:

@@ -35,7 +35,7 @@ from aspgap_jax.survey.archive import (
     sky_condition,
 )
 from aspgap_jax.survey.manifest import Manifest, Part
-from aspgap_jax.survey.xp import read_xp
+from aspgap_jax.survey.xp import read_xp, releases
 
 __all__ = ["fetch_sky", "fetch_sources", "fetch_spectra"]
 
@@ -66,6 +66,7 @@ def fetch_spectra(
     *,
     kind: str = "XP_CONTINUOUS",
     server: str | None = None,
+    release: str = releases.DEFAULT,
     chunk_size: int = DATALINK_LIMIT,
     attempts: int = ATTEMPTS,
     wait_s: float = WAIT_S,
@@ -77,6 +78,7 @@ def fetch_spectra(
         folder: where the files go; ``aspgap prepare`` and ``aspgap ingest`` read them.
         kind: ``XP_CONTINUOUS`` or ``XP_SAMPLED``.
         server: base URL of the archive; ``None``: astroquery's.
+        release: Gaia's, a key of :data:`aspgap_jax.survey.xp.releases.RELEASES`.
         chunk_size: stars a request, 5,000 at most.
         attempts: how often a request is made before it counts as failed.
         wait_s: pause before the second attempt; doubled before each further one.
@@ -90,7 +92,12 @@ def fetch_spectra(
     """
     if kind not in SPECTRA:
         raise InputError(f"no spectra {kind!r}; the archive has {', '.join(SPECTRA)}")
-    archive = Archive(server)
+    archive = Archive(server, release)
+    if kind.lower() not in archive.release.retrieval:
+        raise InputError(
+            f"Gaia {release.upper()} has no {kind} spectra; it has "
+            f"{', '.join(name.upper() for name in archive.release.retrieval)}"
+        )
 
     def download(part: tuple[int, ...]) -> Download:
         def run(file: Path) -> tuple[np.ndarray, None]:
@@ -111,6 +118,7 @@ def fetch_sources(
     folder: Path,
     *,
     server: str | None = None,
+    release: str = releases.DEFAULT,
     chunk_size: int = DATALINK_LIMIT,
     attempts: int = ATTEMPTS,
     wait_s: float = WAIT_S,
@@ -123,7 +131,7 @@ def fetch_sources(
     Returns:
         As :func:`fetch_spectra`.
     """
-    archive = Archive(server)
+    archive = Archive(server, release)
 
     def download(part: tuple[int, ...]) -> Download:
         return lambda file: (
@@ -140,6 +148,7 @@ def fetch_sky(
     folder: Path,
     *,
     server: str | None = None,
+    release: str = releases.DEFAULT,
     pixels_a_part: int = PIXELS_A_PART,
     attempts: int = ATTEMPTS,
     wait_s: float = WAIT_S,
@@ -154,6 +163,7 @@ def fetch_sky(
         last: last pixel, included.
         folder: where the files go.
         server: base URL of the archive; ``None``: astroquery's.
+        release: Gaia's, a key of :data:`aspgap_jax.survey.xp.releases.RELEASES`.
         pixels_a_part: pixels a request; the sky has 786,432 of them, and 280 stars
             in one on average.
         attempts: how often a request is made before it counts as failed.
@@ -165,13 +175,13 @@ def fetch_sky(
     Raises:
         InputError: as :func:`fetch_spectra`, or no such range of pixels.
     """
-    sky_condition(first, last)
+    sky_condition(first, last, release)
     if pixels_a_part < 1:
         raise InputError(f"pixels_a_part must be at least 1, got {pixels_a_part}")
-    archive = Archive(server)
+    archive = Archive(server, release)
 
     def download(low: int, high: int) -> Download:
-        condition = sky_condition(low, high)
+        condition = sky_condition(low, high, release)
 
         def run(file: Path) -> tuple[np.ndarray, int]:
             count = archive.count(condition)
@@ -183,7 +193,9 @@ def fetch_sky(
     for low in range(first, last + 1, pixels_a_part):
         high = min(low + pixels_a_part - 1, last)
         requests.append(_Request(f"gaia_source_{low:06d}-{high:06d}", None, download(low, high)))
-    manifest = Manifest("gaia_source", archive.server, _digest("sky", first, last, pixels_a_part))
+    manifest = Manifest(
+        "gaia_source", archive.server, _digest("sky", *_told(archive), first, last, pixels_a_part)
+    )
     return _fetch(requests, Path(folder), manifest, attempts, wait_s)
 
 
@@ -191,6 +203,12 @@ def _write_sources(archive: Archive, condition: str, file: Path) -> np.ndarray:
     table = archive.sources(condition)
     table.write(file, format="fits", overwrite=True)
     return np.asarray(table[gaia.SOURCE_ID])
+
+
+def _told(archive: Archive) -> tuple[str, ...]:
+    """The release, where it is not the one that folders are of which do not say."""
+    name = archive.release.name
+    return () if name == releases.DEFAULT else (name,)
 
 
 def _digest(*parts: object) -> str:
@@ -223,7 +241,7 @@ def _fetch_ids(
         _Request(f"{what.lower()}_{number:05d}", chunk, download(chunk))
         for number, chunk in enumerate(chunks)
     ]
-    digest = _digest(what, chunk_size, *stars.tolist())
+    digest = _digest(what, *_told(archive), chunk_size, *stars.tolist())
     manifest = Manifest(what, archive.server, digest, repeated=len(ids) - len(stars))
     return _fetch(requests, Path(folder), manifest, attempts, wait_s)
 

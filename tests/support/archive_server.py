@@ -26,7 +26,9 @@ class MadeUpArchive:
         url: base URL.
         spoil: called with the number of an answer and its body; returns the body
             to send (perhaps cut short), or an HTTP status to fail with.
+        structures: the DATA_STRUCTUREs that the archive knows.
         datalink: the source ids of each DataLink request.
+        requests: each DataLink request that it took.
         queries: the ADQL of each job.
     """
 
@@ -34,7 +36,9 @@ class MadeUpArchive:
         self.stars = np.array(sorted(stars))
         self.url = ""
         self.spoil: Callable[[int, bytes], bytes | int] = lambda number, body: body
+        self.structures = {"RAW", "DATAMODEL_GAIA"}
         self.datalink: list[list[int]] = []
+        self.requests: list[dict[str, str]] = []
         self.queries: list[str] = []
         self.answers = 0
 
@@ -77,6 +81,10 @@ def _handler(archive: MadeUpArchive) -> type[BaseHTTPRequestHandler]:
             length = int(self.headers["Content-Length"])
             form = {name: v[0] for name, v in parse_qs(self.rfile.read(length).decode()).items()}
             if self.path == "/data-server/data":
+                if form["DATA_STRUCTURE"] not in archive.structures:
+                    self.send(400)
+                    return
+                archive.requests.append(form)
                 ids = [int(star) for star in form["ID"].split(",")]
                 self.send(archive.answer(archive.bundle(ids)))
             else:

@@ -88,6 +88,33 @@ def test_every_id_is_delivered_or_missing(archive: MadeUpArchive, tmp_path: Path
     np.testing.assert_array_equal(first.coefficients[:, :55], sent["bp_coefficients"])
 
 
+@pytest.mark.parametrize(
+    ("known", "taken"),
+    [({"RAW"}, "RAW"), ({"DATAMODEL_GAIA"}, "DATAMODEL_GAIA"), ({"RAW", "DATAMODEL_GAIA"}, None)],
+)
+def test_structures_are_called_by_their_new_name_or_by_the_old(
+    archive: MadeUpArchive, tmp_path: Path, known: set[str], taken: str | None
+) -> None:
+    archive.structures = known
+    manifest = spectra(archive, tmp_path, STARS)
+    assert (manifest.failed, manifest.missing) == ((), ())
+    assert ids_in(tmp_path) == STARS
+    used = {request["DATA_STRUCTURE"] for request in archive.requests}
+    assert used == {taken or "DATAMODEL_GAIA"}
+    assert {request["RETRIEVAL_TYPE"] for request in archive.requests} == {"XP_CONTINUOUS"}
+
+
+def test_another_release_has_other_names(archive: MadeUpArchive, tmp_path: Path) -> None:
+    spectra(archive, tmp_path / "dr4", STARS, release="dr4")
+    assert {request["RETRIEVAL_TYPE"] for request in archive.requests} == {"MEAN_SPECTRUM_XP"}
+    with pytest.raises(InputError, match="Gaia DR4 has no XP_SAMPLED spectra; it has XP_CONT"):
+        spectra(archive, tmp_path / "s", STARS, release="dr4", kind="XP_SAMPLED")
+    with pytest.raises(InputError, match="holds another request"):
+        spectra(archive, tmp_path / "dr4", STARS)
+    assert "FROM gaiadr4.gaia_source" in adql("*", "x", "dr4")
+    assert "all_source_flags" in sky_condition(4, 4, "dr4")
+
+
 def test_a_part_without_any_star_makes_no_file(archive: MadeUpArchive, tmp_path: Path) -> None:
     manifest = spectra(archive, tmp_path, UNKNOWN)
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]

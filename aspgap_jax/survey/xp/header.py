@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from aspgap_jax.errors import InputError
 from aspgap_jax.survey.xp.ecsv import Described, described
 from aspgap_jax.survey.xp.table import Column, Stated
 
@@ -79,6 +80,10 @@ def read_header(head: bytes, where: str = "") -> Header | None:
         line, length = comments.pop().lstrip("# "), start
     # Blanks are the default of ECSV; Gaia writes its choice into the header.
     delimiter = (says.delimiter or SPACE) if is_ecsv else _separator(line)
+    if delimiter not in (*SEPARATORS, SPACE):
+        raise InputError(
+            f"{where}: its ECSV header names the delimiter {delimiter!r}, which is none"
+        )
     try:
         names = cells_of(line, delimiter)
     except csv.Error:

@@ -8,17 +8,48 @@ BP by the rest. A star with one band only has no flux on the other band's side.
 
 from __future__ import annotations
 
+import io
+import zipfile
+from dataclasses import replace
 from functools import cache
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from jaxtyping import Bool, Float
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.survey.xp.chunk import BANDS, XPChunk
+from aspgap_jax.files.atomic import replace_file
+from aspgap_jax.survey.xp.chunk import BANDS, WAVELENGTH, XPChunk
+from aspgap_jax.survey.xp.releases import DEFAULT, release
 
-__all__ = ["InstrumentModel", "covariance", "instrument_model", "sample_spectra"]
+__all__ = [
+    "Instrument",
+    "InstrumentModel",
+    "as_sampled",
+    "covariance",
+    "instrument_model",
+    "read_instrument",
+    "sample_spectra",
+    "write_instrument",
+]
+
+SCRIPT = "python experiments/package_data/instrument_matrix.py"
+
+
+class Instrument(NamedTuple):
+    """The matrix that samples the coefficients of a release; it travels as a file.
+
+    Attributes:
+        release: whose coefficients they are.
+        n_bp: how many of them are BP's.
+        matrix: ``[sample, xp]``, W m^-2 nm^-1 per e-/s, on the archive's grid.
+    """
+
+    release: str
+    n_bp: int
+    matrix: Float[np.ndarray, "sample xp"]
 
 
 class InstrumentModel(NamedTuple):
@@ -37,13 +68,97 @@ class InstrumentModel(NamedTuple):
     rp: Float[np.ndarray, "sample coeff"]
 
 
-@cache
-def instrument_model() -> InstrumentModel:
-    """The instrument model of Gaia DR3.
+def write_instrument(path: Path, instrument: Instrument) -> None:
+    """Write a matrix as ``.npz``, whole or not at all."""
+    with replace_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            release=np.array(instrument.release),
+            n_bp=np.array(instrument.n_bp),
+            matrix=instrument.matrix,
+        )
+
+
+def read_instrument(path: Path) -> Instrument:
+    """Read a matrix of :func:`write_instrument`.
 
     Raises:
-        InputError: GaiaXPy is not installed.
+        InputError: it is none.
     """
+    try:
+        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
+            found = Instrument(
+                str(file["release"]), int(file["n_bp"]), np.asarray(file["matrix"], np.float64)
+            )
+        shape = found.matrix.shape
+        if len(shape) != 2 or shape[0] != len(WAVELENGTH) or not 0 < found.n_bp < shape[1]:
+            raise ValueError(f"a matrix {shape} with {found.n_bp} BP coefficients")
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: no instrument matrix ({error}); make one by `{SCRIPT}`"
+        ) from None
+    return found
+
+
+def as_sampled(chunk: XPChunk, instrument: Instrument) -> XPChunk:
+    """Coefficients as sampled spectra, their errors propagated as independent ones.
+
+    Samples to which a band that the star does not have contributes are NaN.
+
+    Raises:
+        InputError: the matrix is for other coefficients.
+    """
+    width = chunk.coefficients.shape[1]
+    if (chunk.n_bp, width) != (instrument.n_bp, instrument.matrix.shape[1]):
+        total = instrument.matrix.shape[1]
+        raise InputError(
+            f"spectra have {chunk.n_bp} + {width - chunk.n_bp} coefficients, the instrument "
+            f"matrix is for {instrument.n_bp} + {total - instrument.n_bp}; pass the matrix of "
+            f"their release"
+        )
+    finite = chunk.finite
+    flux = np.where(finite, chunk.coefficients, 0.0) @ instrument.matrix.T
+    variance = np.where(finite, chunk.errors, 0.0) ** 2 @ (instrument.matrix**2).T
+    # A coefficient that is missing spoils the samples that depend on it.
+    lost = (~finite).astype(float) @ (instrument.matrix != 0).T.astype(float) > 0
+    flux, error = np.where(lost, np.nan, flux), np.where(lost, np.nan, np.sqrt(variance))
+    none = {
+        name: getattr(chunk, name)[:, :0]
+        for name in (
+            *("present", "n_relevant_bases", "n_measurements"),
+            *("chi_squared", "standard_deviation"),
+        )
+    }
+    fields: dict[str, Any] = {
+        "representation": "sampled",
+        "coefficients": flux,
+        "errors": error,
+        "finite": np.isfinite(flux) & np.isfinite(error),
+        "n_bp": 0,
+        "wavelength": WAVELENGTH,
+        "correlations": None,
+        "release": "",
+    }
+    return replace(chunk, **fields, **none)
+
+
+@cache
+def instrument_model(name: str = DEFAULT, models: tuple[str, str] | None = None) -> InstrumentModel:
+    """The instrument model of a Gaia release, from GaiaXPy.
+
+    Args:
+        name: the release.
+        models: GaiaXPy's names of the BP and RP models; by default the release's.
+
+    Raises:
+        InputError: GaiaXPy is not installed, or has no such models.
+    """
+    models = models or release(name).models
+    if models is None:
+        raise InputError(
+            f"no model of GaiaXPy is known for {name.upper()}; name those of an installed GaiaXPy "
+            f"(`{SCRIPT} --models BP RP`)"
+        )
     try:
         # GaiaXPy sets matplotlib to LaTeX when it is imported.
         with matplotlib.rc_context():
@@ -54,9 +169,13 @@ def instrument_model() -> InstrumentModel:
             f"the Gaia instrument model comes with GaiaXPy ({error}); "
             f"run `pip install 'GaiaXPy>=2.1.5'`"
         ) from None
-    wavelength, weight = load_xpmerge_from_xml()
-    # GaiaXPy keeps them as [coeff, sample].
-    design = {band: matrix.T for band, matrix in load_xpsampling_from_xml().items()}
+    if models == release(DEFAULT).models:
+        wavelength, weight = load_xpmerge_from_xml()
+        # GaiaXPy keeps them as [coeff, sample].
+        design = {band: matrix.T for band, matrix in load_xpsampling_from_xml().items()}
+    else:
+        wavelength = WAVELENGTH
+        design, weight = _other_models(*models)
     weighted = [weight[band][:, None] * design[band] for band in BANDS]
     return InstrumentModel(
         wavelength=wavelength,
@@ -64,6 +183,21 @@ def instrument_model() -> InstrumentModel:
         bp=np.where((wavelength >= BP_WL.high)[:, None], np.nan, design["bp"]),
         rp=np.where((wavelength <= RP_WL.low)[:, None], np.nan, design["rp"]),
     )
+
+
+def _other_models(bp: str, rp: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Design matrices and weights of models that GaiaXPy has as dispersion and response."""
+    with matplotlib.rc_context():
+        from gaiaxpy.calibrator import calibrator
+
+    made = getattr(calibrator, "__generate_xp_matrices_and_merge", None)
+    try:
+        if made is None:
+            raise ValueError("this GaiaXPy keeps its models elsewhere")
+        bases, weight = made("calibrator", WAVELENGTH, bp, rp)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"GaiaXPy has no models {bp} and {rp} ({error})") from None
+    return {band: bases[band].get_design_matrix().T for band in BANDS}, weight
 
 
 def sample_spectra(

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from aspgap_jax.errors import InputError
 from aspgap_jax.survey.xp import XPChunk, read_xp
+from support.damage import damaged as damage
+from support.damage import good_files
 from support.xp_files import (
     WRITERS,
     bulk_text,
@@ -236,6 +238,25 @@ def test_any_number_survives_the_text(tmp_path_factory, values, style, block):
     expected = np.tile(values, (len(SMALL), 1))
     np.testing.assert_array_equal(chunk.coefficients[:, :3], expected)
     np.testing.assert_array_equal(chunk.finite[:, :3], np.isfinite(expected))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return good_files(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_damage_anywhere_in_any_container_is_told_in_one_line(tmp_path, whole, seed):
+    """``experiments/studies/damaged_files.py`` does it ten thousand times."""
+    for n, (name, data) in enumerate(whole.items()):
+        path = tmp_path / name.replace("/", "_")
+        path.write_bytes(damage(data, 1000 * seed + n))
+        refusal = ""
+        try:
+            list(read_xp(path, on_bad_row=[].append, on_note=[].append))
+        except InputError as error:
+            refusal = str(error)
+        assert "\n" not in refusal, name
 
 
 @FEW
