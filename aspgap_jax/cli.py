@@ -24,8 +24,9 @@ DESCRIPTION = "AspGap: stellar labels, with uncertainties, from Gaia XP spectra.
 
 PRESET_HELP = """
 Every setting below can be changed by its option. --preset NAME sets the defaults first:
-compact (two CPU cores, minutes; the default), paper (Li et al. 2023), released_code (the
-differences of the released PyTorch code). --config FILE.json takes them from a file.
+compact (two CPU cores, minutes; the default), best (deep, on partly whitened spectra), paper
+(Li et al. 2023), released_code (the differences of the released PyTorch code). --config
+FILE.json takes them from a file.
 """
 
 

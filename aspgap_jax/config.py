@@ -2,6 +2,7 @@
 
 A config is hashable, so it can be a static argument of ``jax.jit``. Presets:
 
+- ``best``: deep blocks on partly whitened spectra.
 - ``compact``: small blocks that train on two CPU cores in minutes.
 - ``paper``: the sizes and settings of Li et al. 2023.
 - ``released_code``: as ``paper``, with the differences of the released PyTorch
@@ -126,7 +127,10 @@ class Optim:
     plateau_patience: int = 5
     """Epochs without a lower validation loss before it does."""
     weight_decay: float = 0.0
-    """L2 penalty added to the gradient, as PyTorch's Adam does (released code: 1e-5)."""
+    """L2 penalty of the parameters (released code: 1e-5)."""
+    decoupled: bool = False
+    """Shrink the parameters beside the update, by the learning rate times the weight decay
+    (AdamW), instead of adding the penalty to the gradient, as PyTorch's Adam does."""
     clip_norm: float | None = None
     """Clip the gradient's global norm, before the update."""
 
@@ -150,6 +154,13 @@ class Data:
 
     magnitude_exponent: float = 0.5
     """x / 10^(exponent (15 - G)): 0.5 as printed, 0.4 as in the released code."""
+    representation: Literal["robust", "whitened"] = "robust"
+    """What the encoder sees: columns scaled one by one (eq. 1), or principal components
+    of spectra in units of their noise (:mod:`aspgap_jax.preprocessing.representation`)."""
+    components: int = 110
+    """Principal components that ``whitened`` keeps."""
+    whitening: float = 0.4
+    """``whitened`` divides a component by its standard deviation to this power."""
     balance: bool = False
     """Resample the training rows evenly in ([M/H], [alpha/M]), with replacement."""
     draws_per_bin: int = 1000
@@ -159,7 +170,9 @@ class Data:
 
     def __post_init__(self) -> None:
         _not_negative(self, "magnitude_exponent")
-        _positive(self, "draws_per_bin")
+        _positive(self, "draws_per_bin", "components")
+        whitening = self.whitening
+        _require(0 <= whitening <= 1, f"whitening must be in [0, 1], got {whitening}")
         share = self.validation_fraction
         _require(0 < share < 1, f"validation_fraction must be in (0, 1), got {share}")
 
@@ -293,7 +306,25 @@ COMPACT = Config(
     cv=CrossValidation(seeds=2),
 )
 
+# Deep, and on partly whitened spectra. The hallucinator has a small say; the penalties none.
+BEST = Config(
+    model=Model(
+        encoder=(512,) * 5,
+        latent=512,
+        xp_decoder=(512,),
+        dropout=0.15,
+        activation="silu",
+        init_weights="he",
+    ),
+    loss=Loss(alpha_xp=0.95, alpha_apogee=0.05),
+    optim=Optim(schedule="cosine", clip_norm=1.0, weight_decay=1e-2, decoupled=True),
+    data=Data(magnitude_exponent=0.4, representation="whitened"),
+    train=Train(epochs=100, batch_size=256, patience=100),
+    pretrain=Pretrain(n_spectra=2048),
+)
+
 PRESETS: dict[str, Config] = {
+    "best": BEST,
     "compact": COMPACT,
     "paper": PAPER,
     "released_code": dataclasses.replace(

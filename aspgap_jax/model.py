@@ -182,7 +182,7 @@ def init(key: jax.Array, cfg: Model, *, n_xp: int, n_pixels: int) -> Params:
     Args:
         key: of the random numbers.
         cfg: widths of the blocks.
-        n_xp: values of a spectrum.
+        n_xp: values that the encoder is given of a spectrum.
         n_pixels: pixels of a hallucinated spectrum.
 
     Returns:

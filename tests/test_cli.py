@@ -19,7 +19,7 @@ from aspgap_jax.config import PRESETS
         (["train", "--out", "x", "--train.epochs", "-3"], "epochs must be > 0, got -3"),
         (["train"], "--out PATH"),
         (["tarin"], "Unrecognized options: tarin"),
-        (["demo", "--preset", "huge"], "--preset huge: no such preset; one of compact, paper"),
+        (["demo", "--preset", "huge"], "--preset huge: no such preset; one of best, compact"),
         (["demo", "--config", "nowhere.json"], "--config nowhere.json: No such file"),
         (["evaluate", "nowhere"], "nowhere/predictions.h5"),
         (["predict", "sample", "--bundle", "nowhere", "--out", "x.h5"], "no finished bundle there"),

@@ -33,6 +33,7 @@ from aspgap_jax.prediction.photometry import BANDS, Photometry
 from aspgap_jax.prediction.predict import Bundle, Trust, with_second_path, without_spectra
 from aspgap_jax.prediction.uncertainty import Calibration
 from aspgap_jax.preprocessing.folds import Assignment
+from aspgap_jax.preprocessing.representation import Whitened
 from aspgap_jax.preprocessing.scaling import RobustScaler, Scalers
 
 __all__ = ["BundleInfo", "check_spectra", "load_bundle", "released_bundle", "save_bundle"]
@@ -171,10 +172,11 @@ def _abstract_bundle(info: BundleInfo) -> Bundle:
     n_labels, n_members = len(info.label_names), len(info.members)
 
     def one(key: jax.Array) -> Bundle:
+        seen = _representation(info)
         return Bundle(
-            params=model.init(key, cfg, n_xp=info.n_xp, n_pixels=info.n_pixels),
+            params=model.init(key, cfg, n_xp=seen.n_inputs, n_pixels=info.n_pixels),
             decoder=model.init_apogee_decoder(key, cfg, n_pixels=info.n_pixels),
-            scalers=Scalers(_scaler(info.n_xp), _scaler(n_labels)),
+            scalers=Scalers(seen, _scaler(n_labels)),
         )
 
     def all_of_it() -> Bundle:
@@ -183,6 +185,14 @@ def _abstract_bundle(info: BundleInfo) -> Bundle:
         return bundle if info.whole else without_spectra(bundle)
 
     return jax.eval_shape(all_of_it)
+
+
+def _representation(info: BundleInfo) -> RobustScaler | Whitened:
+    data = info.config.data
+    if data.representation == "robust":
+        return _scaler(info.n_xp)
+    width = jnp.zeros(info.n_xp)
+    return Whitened(width, width, jnp.zeros((info.n_xp, data.components)))
 
 
 def _scaler(width: int) -> RobustScaler:

@@ -8,10 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aspgap_jax.config import Data
 from aspgap_jax.errors import InputError
+from aspgap_jax.preprocessing.representation import Whitened, fit_whitened
 from aspgap_jax.typing import Array, Float
 
-__all__ = ["RobustScaler", "Scalers", "fit_scaler", "magnitude_factor", "stack"]
+__all__ = [
+    "RobustScaler",
+    "Scalers",
+    "fit_representation",
+    "fit_scaler",
+    "magnitude_factor",
+    "stack",
+]
 
 SPECTRUM_RANGE = (25.0, 75.0)
 """Percentiles whose distance scales a spectrum's columns (eq. 1)."""
@@ -49,6 +58,11 @@ class RobustScaler(NamedTuple):
     centre: Float[Array, " column"]
     scale: Float[Array, " column"]
 
+    @property
+    def n_inputs(self) -> int:
+        """Width of what :meth:`transform` gives."""
+        return self.centre.shape[-1]
+
     def transform(self, x: Float[Array, "row column"]) -> Float[Array, "row column"]:
         """Physical to scaled."""
         return (x - self.centre[None, :]) / self.scale[None, :]
@@ -56,6 +70,10 @@ class RobustScaler(NamedTuple):
     def inverse(self, x: Float[Array, "row column"]) -> Float[Array, "row column"]:
         """Scaled to physical."""
         return x * self.scale[None, :] + self.centre[None, :]
+
+    def transform_change(self, change: Float[Array, "row column"]) -> Float[Array, "row column"]:
+        """What a change of the data does to what :meth:`transform` gives."""
+        return change / self.scale[None, :]
 
     def transform_error(self, error: Float[Array, "row column"]) -> Float[Array, "row column"]:
         """A standard deviation has no centre: physical to scaled."""
@@ -67,9 +85,14 @@ class RobustScaler(NamedTuple):
 
 
 class Scalers(NamedTuple):
-    """What one training fold fitted: how its spectra and labels are scaled."""
+    """What one training fold fitted.
 
-    xp: RobustScaler
+    Attributes:
+        xp: makes the encoder's inputs of a spectrum that is normalised by magnitude.
+        labels: scales the labels.
+    """
+
+    xp: RobustScaler | Whitened
     labels: RobustScaler
 
 
@@ -122,6 +145,23 @@ def fit_scaler(
     return RobustScaler(
         centre=jnp.asarray(centre, jnp.float32), scale=jnp.asarray(high - low, jnp.float32)
     )
+
+
+def fit_representation(x: np.ndarray, error: np.ndarray, cfg: Data) -> RobustScaler | Whitened:
+    """What the encoder sees of spectra, as the config wants it.
+
+    Args:
+        x: normalised spectra of the training stars alone ``[star, xp]``.
+        error: their 1-sigma errors, likewise.
+        cfg: ``representation`` and its settings.
+
+    Raises:
+        InputError: of :func:`fit_scaler` and
+            :func:`aspgap_jax.preprocessing.representation.fit_whitened`.
+    """
+    if cfg.representation == "whitened":
+        return fit_whitened(x, error, components=cfg.components, whitening=cfg.whitening)
+    return fit_scaler(x, SPECTRUM_RANGE)
 
 
 def stack(scalers: list[Scalers]) -> Scalers:

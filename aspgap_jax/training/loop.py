@@ -189,7 +189,7 @@ def fit(
     Raises:
         InputError: a term of the loss is not finite; the last good state is saved.
     """
-    states = crossval.init_states(cfg, members, n_xp=stars.xp.shape[1], n_pixels=N_PIXELS)
+    states = crossval.init_states(cfg, members, n_xp=members.scalers.xp.n_inputs, n_pixels=N_PIXELS)
     log = safety.folder / "log.jsonl"
     with contextlib.ExitStack() as stack:
         checkpoints = None

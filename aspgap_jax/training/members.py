@@ -17,15 +17,15 @@ import numpy as np
 from jax import lax
 
 from aspgap_jax import labels as label_table
-from aspgap_jax.config import Config
+from aspgap_jax.config import Config, Data
 from aspgap_jax.errors import InputError
 from aspgap_jax.preprocessing.device import Stars
 from aspgap_jax.preprocessing.folds import FoldRows
 from aspgap_jax.preprocessing.scaling import (
     LABEL_RANGE,
-    SPECTRUM_RANGE,
     RobustScaler,
     Scalers,
+    fit_representation,
     fit_scaler,
     stack,
 )
@@ -56,13 +56,13 @@ __all__ = [
 ]
 
 
-def fit_scalers(device: Stars, rows: tuple[FoldRows, ...]) -> Scalers:
+def fit_scalers(device: Stars, rows: tuple[FoldRows, ...], cfg: Data) -> Scalers:
     """Scalers of every split, fitted to its own training stars ``[split, ...]``."""
-    xp, truth = np.asarray(device.xp), np.asarray(device.labels)
+    xp, error, truth = (np.asarray(a) for a in (device.xp, device.xp_error, device.labels))
     return stack(
         [
             Scalers(
-                xp=fit_scaler(xp[r.fit], SPECTRUM_RANGE),
+                xp=fit_representation(xp[r.fit], error[r.fit], cfg),
                 labels=fit_scaler(truth[r.fit], LABEL_RANGE, names=label_table.names()),
             )
             for r in rows

@@ -197,7 +197,7 @@ def _train(
     members = folds.assignments(cfg, splits)
     rows = folds.split_rows(stars, cfg, splits)
     device = to_device(stars, cfg.data.magnitude_exponent)
-    scalers = crossval.fit_scalers(device, rows)
+    scalers = crossval.fit_scalers(device, rows, cfg.data)
     safety = fitting.Safety(folder, cfg, scalers, execution, interruption)
     what = REAL if has_real_spectra(settings) else EMULATED
     # Only now: the data have been read, and the cuts and folds hold.

@@ -83,7 +83,8 @@ class Member(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Scaled stars of one step; ``weight`` is 0 for padding."""
+    """Stars of one step: the encoder's inputs, errors of the normalised spectra, scaled labels
+    and their errors; ``weight`` is 0 for padding."""
 
     xp: XP
     xp_error: XP
@@ -190,6 +191,8 @@ def make_optimizer(
     before = []
     if cfg.clip_norm is not None:
         before.append(optax.clip_by_global_norm(cfg.clip_norm))
+    if cfg.decoupled:
+        return optax.chain(*before, optax.adamw(schedule, weight_decay=cfg.weight_decay))
     if cfg.weight_decay > 0:
         before.append(optax.add_decayed_weights(cfg.weight_decay))
     return optax.chain(*before, optax.adam(schedule))
@@ -240,10 +243,10 @@ def init_state(key: jax.Array, cfg: Config, *, n_xp: int, n_pixels: int, n_rows:
 
 
 def make_batch(stars: Stars, scalers: Scalers, rows: Rows, weight: PerStar) -> Batch:
-    """Gather and scale rows."""
+    """Gather rows, make the encoder's inputs and scale the labels."""
     return Batch(
         xp=scalers.xp.transform(stars.xp[rows]),
-        xp_error=scalers.xp.transform_error(stars.xp_error[rows]),
+        xp_error=stars.xp_error[rows],
         labels=scalers.labels.transform(stars.labels[rows]),
         label_error=scalers.labels.transform_error(stars.label_error[rows]),
         weight=weight,
@@ -278,8 +281,9 @@ def train_step(
     xp = batch.xp
     if cfg.train.noise > 0:
         keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-        draw = partial(jax.random.normal, shape=xp.shape[1:], dtype=xp.dtype)
-        xp = xp + cfg.train.noise * batch.xp_error * jax.vmap(draw)(noise_keys)
+        draw = partial(jax.random.normal, shape=batch.xp_error.shape[1:], dtype=xp.dtype)
+        noise = cfg.train.noise * batch.xp_error * jax.vmap(draw)(noise_keys)
+        xp = xp + member.scalers.xp.transform_change(noise)
     n_stars = member.train_weight.sum()
 
     def objective(params: Params) -> tuple[Scalar, LossTerms]:

@@ -104,7 +104,7 @@ def make_job(sample: TrainingSet, cfg: Config, n_rows: int | None = None) -> Job
         rows = (rows[0]._replace(train=np.resize(rows[0].train, n_rows)),)
         rows = (rows[0]._replace(valid=rows[0].valid[:VALIDATED]),)
     device = to_device(sample, cfg.data.magnitude_exponent)
-    scalers = crossval.fit_scalers(device, rows)
+    scalers = crossval.fit_scalers(device, rows, cfg.data)
     init = functools.partial(model.init_apogee_decoder, cfg=cfg.model, n_pixels=N_PIXELS)
     decoders = jax.vmap(init)(jax.random.split(jax.random.key(0), len(rows)))
     nothing = jnp.zeros(len(rows))

@@ -97,7 +97,7 @@ def train(study: Ablation) -> tuple[dict[str, dict[str, np.ndarray]], str]:
     splits = folds.all_splits(cfg, folds=True)
     rows = folds.split_rows(stars, cfg, splits)
     device = to_device(stars, cfg.data.magnitude_exponent)
-    scalers = crossval.fit_scalers(device, rows)
+    scalers = crossval.fit_scalers(device, rows, cfg.data)
     spectra = pipeline.decoder_spectra(study.out, settings, stars, rows)
     start, scaled = crossval.start_pretraining(spectra.labels, scalers, cfg, n_pixels=N_PIXELS)
     pretrained = pretrain_decoders(start, spectra, scaled, cfg)

@@ -169,7 +169,7 @@ def train(study: Study, stars: TrainingSet) -> Found:
     splits = folds.all_splits(cfg, folds=True)
     rows = folds.split_rows(stars, cfg, splits)
     device = to_device(stars, cfg.data.magnitude_exponent)
-    scalers = crossval.fit_scalers(device, rows)
+    scalers = crossval.fit_scalers(device, rows, cfg.data)
     at = crossval.emulation_labels(stars, rows, cfg)
     spectra = emulated_spectra(study.out / "emulated_spectra.h5", at)
     start, scaled = crossval.start_pretraining(at, scalers, cfg, n_pixels=N_PIXELS)

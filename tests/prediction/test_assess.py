@@ -11,6 +11,7 @@ from aspgap_jax.errors import InputError
 from aspgap_jax.prediction import assess as trust
 from aspgap_jax.prediction.domain import ALARM_RATE, SCORES
 from aspgap_jax.prediction.predict import combine, predict_in_batches
+from aspgap_jax.preprocessing import folds
 from support.trusted_bundle import CFG, made_up_set, networks
 
 FOLDS = replace(CFG, cv=CrossValidation(folds=2, seeds=2))
@@ -18,8 +19,8 @@ FOLDS = replace(CFG, cv=CrossValidation(folds=2, seeds=2))
 
 def test_held_out_stars_are_those_of_no_gradient_step() -> None:
     stars = made_up_set(800)
-    for folds in (True, False):
-        splits = folds.all_splits(FOLDS, folds=folds)
+    for crossed in (True, False):
+        splits = folds.all_splits(FOLDS, folds=crossed)
         rows = folds.split_rows(stars, FOLDS, splits)
         members = folds.assignments(FOLDS, splits)
         unseen = trust.held_out_stars(rows, members, len(stars))
@@ -27,7 +28,7 @@ def test_held_out_stars_are_those_of_no_gradient_step() -> None:
         for member, mask in zip(members, unseen, strict=True):
             split = rows[0 if member.fold < 0 else member.fold]
             assert not mask[split.train].any()
-            if folds:
+            if crossed:
                 np.testing.assert_array_equal(mask, folds.in_test(stars.source_id, member, FOLDS))
             else:
                 assert sorted(np.flatnonzero(mask)) == sorted(split.valid)

@@ -46,7 +46,7 @@ def _made(cfg: Config) -> tuple[Stars, tuple, object, Pretrained]:
     stars = made_up_stars()
     rows = folds.split_rows(stars, cfg, folds.all_splits(cfg, folds=True))
     device = to_device(stars, cfg.data.magnitude_exponent)
-    scalers = crossval.fit_scalers(device, rows)
+    scalers = crossval.fit_scalers(device, rows, cfg.data)
     # An arbitrary instrument: nothing here depends on what the decoder has learnt.
     decoders = jax.vmap(lambda key: model.init_apogee_decoder(key, cfg.model, n_pixels=N_PIXELS))(
         jax.random.split(jax.random.key(7), len(rows))

@@ -17,8 +17,8 @@ from aspgap_jax.prediction.predict import Bundle
 from aspgap_jax.preprocessing.folds import Assignment
 from aspgap_jax.preprocessing.scaling import (
     LABEL_RANGE,
-    SPECTRUM_RANGE,
     Scalers,
+    fit_representation,
     fit_scaler,
     magnitude_factor,
     stack,
@@ -30,7 +30,7 @@ CFG = Config(
     model=Model(
         encoder=(6,), latent=5, hallucinator=(4,), xp_decoder=(4,), apogee_decoder=(3,), dropout=0.9
     ),
-    data=Data(magnitude_exponent=0.4),
+    data=Data(magnitude_exponent=0.4, representation="whitened", components=7),
 )
 N_PIXELS = 9
 MEMBERS = tuple(Assignment(0, fold, 0) for fold in (0, 1))
@@ -50,16 +50,16 @@ def made_up_set(n_stars: int = 400) -> TrainingSet:
 
 def networks(stars: TrainingSet) -> Bundle:
     """Random networks, scaled by the stars, without trust."""
-    normalised = stars.xp / magnitude_factor(stars.g_mag, 0.4)[:, None]
+    factor = magnitude_factor(stars.g_mag, 0.4)[:, None]
     scalers = Scalers(
-        fit_scaler(normalised, SPECTRUM_RANGE),
+        fit_representation(stars.xp / factor, stars.xp_error / factor, CFG.data),
         fit_scaler(stars.labels, LABEL_RANGE, names=labels.names()),
     )
 
     def one(key: jax.Array) -> tuple[model.Params, model.Variables]:
         a, b = jax.random.split(key)
         return (
-            model.init(a, CFG.model, n_xp=stars.xp.shape[1], n_pixels=N_PIXELS),
+            model.init(a, CFG.model, n_xp=scalers.xp.n_inputs, n_pixels=N_PIXELS),
             model.init_apogee_decoder(b, CFG.model, n_pixels=N_PIXELS),
         )
 

@@ -80,6 +80,15 @@ def test_optimiser_clips_before_it_updates_and_decays_as_pytorch() -> None:
     np.testing.assert_allclose(moment, [0.1, -0.2], rtol=1e-5)
 
 
+def test_decoupled_decay_shrinks_parameters_beside_the_update() -> None:
+    params = {"w": jnp.array([2.0, -4.0])}
+    cfg = Optim(learning_rate=0.1, weight_decay=0.5, decoupled=True)
+    optimizer = train.make_optimizer(cfg, 10)
+    updates, _ = optimizer.update({"w": jnp.zeros(2)}, optimizer.init(params), params)
+    # Loshchilov & Hutter (2019): the learning rate times the decay times the parameter.
+    np.testing.assert_allclose(updates["w"], [-0.1, 0.2], rtol=1e-6)
+
+
 def test_cosine_schedule_ends_at_zero() -> None:
     optimizer = train.make_optimizer(Optim(learning_rate=0.1, schedule="cosine"), 4)
     params = {"w": jnp.array([0.0])}
