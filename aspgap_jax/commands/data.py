@@ -42,6 +42,8 @@ class Prepare:
     """Release of the ids in that column: dr3."""
     id_map: Path | None = None
     """The Gaia archive's dr2_neighbourhood of the stars, for an allStar with ids of DR2."""
+    release: str = ""
+    """Gaia release of the XP spectra (dr3, dr4); by default as the files say."""
 
     def run(self) -> int:
         from aspgap_jax.preprocessing.cuts import format_cuts
@@ -58,6 +60,7 @@ class Prepare:
             min_snr_low=self.min_snr_low,
             min_snr_high=self.min_snr_high,
             ids=IdChoice(self.id_column, self.id_release, self.id_map),
+            gaia_release=self.release,
         )
         say(done.remarks)
         for row in done.bad_rows:
@@ -82,11 +85,13 @@ class Ingest:
     """Folder of the store: a part a file, and manifest.json."""
     processes: int | None = None
     """Files read at a time; one a CPU core by default."""
+    release: str = ""
+    """Gaia release of the spectra (dr3, dr4); by default as the files say."""
 
     def run(self) -> int:
         from aspgap_jax.survey.ingest import ingest
 
-        done = ingest(self.files, self.out, processes=self.processes)
+        done = ingest(self.files, self.out, processes=self.processes, gaia_release=self.release)
         print(done)
         return 1 if done.with_status("failed", "left") else 0
 

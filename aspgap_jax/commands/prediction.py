@@ -29,6 +29,11 @@ class Predict:
     gaia: tuple[Path, ...] = ()
     """Tables with source_id and phot_g_mean_mag or ruwe, where the spectra come without.
     Without G it is taken from the spectrum."""
+    release: str = ""
+    """Gaia release of the spectra (dr3, dr4); by default as the files say."""
+    instrument: Path | None = None
+    """Instrument matrix of a release whose coefficients aspgap cannot sample itself;
+    experiments/package_data/instrument_matrix.py makes it."""
     shard: str | None = None
     """i/n: predict every n-th input, from the i-th on; slurm: i and n are those of this task
     in its Slurm array and step. By default all, but the tasks of one step (srun) that write
@@ -51,13 +56,19 @@ class Predict:
         from aspgap_jax.prediction.files import predict_files
         from aspgap_jax.prediction.preview import first_stars
         from aspgap_jax.prediction.shares import share_of_process
+        from aspgap_jax.survey.inputs import Delivery
         from aspgap_jax.survey.tables import Remarks
+        from aspgap_jax.survey.xp import releases
+        from aspgap_jax.survey.xp.instrument import read_instrument
 
         share = share_of_process(self.shard)
         if share.team:
             print(f"task {share.task} of {share.tasks} of a job step: each takes the next file")
         elif share.tasks > 1:
             print(f"share {share.task} of {share.tasks}")
+        matrix = None if self.instrument is None else read_instrument(self.instrument)
+        if self.release:
+            releases.release(self.release)
         bundle, info = load_bundle(self.bundle)
         done = predict_files(
             self.inputs,
@@ -66,6 +77,7 @@ class Predict:
             info,
             PredictOptions(self.compute, self.second_path, self.propagate, self.batch_size),
             gaia=self.gaia,
+            delivery=Delivery(self.release, matrix),
             share=share,
             remarks=(remarks := Remarks()),
         )

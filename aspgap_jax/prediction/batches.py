@@ -22,6 +22,7 @@ from aspgap_jax.prediction.bundle import BundleInfo, check_spectra
 from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, band_snr, label_stars
 from aspgap_jax.prediction.predict import Bundle, folded
 from aspgap_jax.survey.xp import BANDS, XPChunk
+from aspgap_jax.survey.xp.instrument import check_release
 from aspgap_jax.typing import Array, Float, Int
 
 __all__ = ["DEFAULT", "BatchLabels", "LabelColumns", "PredictOptions", "Predicting"]
@@ -98,6 +99,7 @@ class Predicting:
 
     def check(self, chunk: XPChunk) -> None:
         """Raise ``InputError`` where the bundle does not take such spectra."""
+        check_release(self.info.representation, chunk)
         check_spectra(self.info, chunk.representation, chunk.coefficients.shape[1])
 
     def __call__(self, chunk: XPChunk, g_mag: np.ndarray, ruwe: np.ndarray) -> BatchLabels:

@@ -50,7 +50,7 @@ from aspgap_jax.prediction.predict import Bundle
 from aspgap_jax.prediction.shares import Share
 from aspgap_jax.runtime.prefetch import prefetch
 from aspgap_jax.survey.gaia_lookup import GaiaLookup, open_gaia
-from aspgap_jax.survey.inputs import Source, expand, read_source
+from aspgap_jax.survey.inputs import AS_IT_SAYS, Delivery, Source, expand, read_source
 from aspgap_jax.survey.tables import Remarks
 from aspgap_jax.survey.xp import BadRow, XPChunk
 
@@ -88,6 +88,7 @@ class _EndOfFile(NamedTuple):
         stars: rows that were read.
         damaged: rows that were not.
         problems: the first of them, or why the file failed.
+        notes: what the reader converted, replaced, guessed or left out.
         failed: whether it did.
         content: what was read.
     """
@@ -96,6 +97,7 @@ class _EndOfFile(NamedTuple):
     stars: int
     damaged: int
     problems: tuple[str, ...]
+    notes: tuple[str, ...]
     failed: bool
     content: Content
 
@@ -108,6 +110,7 @@ def predict_files(
     options: PredictOptions = DEFAULT,
     *,
     gaia: Sequence[Path] = (),
+    delivery: Delivery = AS_IT_SAYS,
     share: Share = ALL,
     remarks: Remarks | None = None,
 ) -> Predicted:
@@ -124,6 +127,7 @@ def predict_files(
         info: what it is.
         options: how to predict.
         gaia: tables with ``phot_g_mean_mag`` or ``ruwe``, for inputs that lack them.
+        delivery: release of the spectra and its instrument matrix, where the files do not say.
         share: which of the files are this process's.
         remarks: told what was left out of folders and left out or replaced in ``gaia``, and
             how many stars it has.
@@ -146,6 +150,7 @@ def predict_files(
     settings = {
         "bundle": bundle_fingerprint(bundle, info),
         "options": dataclasses.asdict(options) | {"batch_size": None},
+        **delivery.settings,
         "gaia": [f"{path.name}, {path.stat().st_size} bytes" for path in gaia if path.exists()],
     }
     # Others may write their own parts beside these, as long as the labels are of one kind.
@@ -153,7 +158,7 @@ def predict_files(
         check_version(out)
         names = name_parts([source.key for source in sources], PARTS, partial(_belongs, out))
         tasks = _of_share([_Task(s, out / n) for s, n in zip(sources, names, strict=True)], share)
-        done = _predict(tasks, out, bundle, info, options, settings, gaia, share, remarks)
+        done = _predict(tasks, out, bundle, info, options, settings, gaia, delivery, share, remarks)
         return write_manifest(out, done, share[:2], remarks.lines)
 
 
@@ -179,6 +184,7 @@ def _predict(
     options: PredictOptions,
     settings: dict[str, Any],
     gaia: Sequence[Path],
+    delivery: Delivery,
     share: Share,
     remarks: Remarks,
 ) -> list[PartRecord]:
@@ -197,7 +203,7 @@ def _predict(
         ):
             predicting = Predicting(bundle, info, options)
             # Two threads beside this one: one reads, one feeds the device.
-            read = _read(todo, predicting, lookup, settings, holder)
+            read = _read(todo, predicting, lookup, settings, holder, delivery)
             batches = prefetch(read, ahead=AHEAD)
             results = prefetch((_compute(b, predicting) for b in batches), ahead=AHEAD)
             with closing(results), _PartWriter(settings, records, options, bar) as write:
@@ -285,6 +291,7 @@ def _read(
     lookup: GaiaLookup | None,
     settings: dict[str, Any],
     holder: Holder,
+    delivery: Delivery,
 ) -> Iterator[_Batch | _EndOfFile | _Settled]:
     for task in tasks:
         part, other = claim_part(
@@ -297,7 +304,7 @@ def _read(
         elif (done := _complete(task, settings)) is not None:
             yield _Settled(task, done)
         else:
-            yield from _read_file(task, predicting, lookup)
+            yield from _read_file(task, predicting, lookup, delivery)
 
 
 def _left(task: _Task, other: Holder, holder: Holder) -> PartRecord:
@@ -313,10 +320,11 @@ def _left(task: _Task, other: Holder, holder: Holder) -> PartRecord:
 
 
 def _read_file(
-    task: _Task, predicting: Predicting, lookup: GaiaLookup | None
+    task: _Task, predicting: Predicting, lookup: GaiaLookup | None, delivery: Delivery
 ) -> Iterator[_Batch | _EndOfFile]:
     """Batches of a file, then its end; what is wrong with the file goes into the end."""
     shown: list[str] = []
+    notes: list[str] = []
     stars = damaged = 0
 
     def count(row: BadRow) -> None:
@@ -333,6 +341,8 @@ def _read_file(
             chunk_size=predicting.batch_size,
             correlations=predicting.options.propagate == "full",
             on_bad_row=count,
+            on_note=notes.append,
+            delivery=delivery,
         ):
             predicting.check(chunk)
             stars += len(chunk)
@@ -352,7 +362,7 @@ def _read_file(
         what = f"{type(error).__name__}: {error}".replace("\n", " ")
         failure = f"{task.source.path}: {what}; a fault of aspgap: please report it"
     problems = (failure,) if failure else tuple(shown)
-    yield _EndOfFile(task, stars, damaged, problems, bool(failure), content)
+    yield _EndOfFile(task, stars, damaged, problems, tuple(notes), bool(failure), content)
 
 
 def _with_gaia(task: _Task, chunk: XPChunk, lookup: GaiaLookup | None) -> _Batch:
@@ -448,7 +458,7 @@ class _PartWriter:
         if end.failed:
             self._discard()
             task.part.unlink(missing_ok=True)
-            notes = (CHANGED_AND_LOST,) if replaced else ()
+            notes = (*end.notes, *((CHANGED_AND_LOST,) if replaced else ()))
             record = dataclasses.replace(record, damaged=record.read, notes=notes)
         else:
             assert self._table is not None
@@ -460,7 +470,7 @@ class _PartWriter:
                 flagged=self._flagged,
                 unpredicted=rows - self._predicted,
                 damaged=end.damaged,
-                notes=(CHANGED,) if replaced else (),
+                notes=(*end.notes, *((CHANGED,) if replaced else ())),
             )
             self._table.annotate({RECORD: record.to_json()})
             part, self._open = self._open, None

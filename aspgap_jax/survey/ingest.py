@@ -68,6 +68,7 @@ def ingest(
     *,
     processes: int | None = None,
     chunk_size: int = CHUNK_SIZE,
+    gaia_release: str = "",
 ) -> Ingested:
     """Ingest XP files of any format into the XP store in the folder ``out``.
 
@@ -83,6 +84,7 @@ def ingest(
         processes: files read at a time; by default one a CPU core. More than one
             needs a script guarded by ``if __name__ == "__main__"``.
         chunk_size: stars held in memory at a time, per process.
+        gaia_release: of the spectra; empty: as the files say.
 
     Returns:
         What became of the files and rows.
@@ -107,10 +109,12 @@ def ingest(
         ) from None
     # Others may ingest files of their own beside these.
     with locked(out, run="ingest"):
-        return _ingest(found_files, out, processes, chunk_size)
+        return _ingest(found_files, out, processes, chunk_size, gaia_release)
 
 
-def _ingest(found_files: Found, out: Path, processes: int | None, chunk_size: int) -> Ingested:
+def _ingest(
+    found_files: Found, out: Path, processes: int | None, chunk_size: int, gaia_release: str
+) -> Ingested:
     sources = found_files.files
     checksums = _checksums(sources)
     inputs = [Input(source.name, str(source.resolve())) for source in sources]
@@ -119,7 +123,8 @@ def _ingest(found_files: Found, out: Path, processes: int | None, chunk_size: in
     records: dict[Path, FileRecord] = {}
     todo: list[_Task] = []
     for source, part in zip(sources, parts, strict=True):
-        task = _Task(source, out / part, checksums.get(source, ""), chunk_size, holder)
+        md5 = checksums.get(source, "")
+        task = _Task(source, out / part, md5, chunk_size, holder, gaia_release)
         done = _complete(task)
         if done is None:
             todo.append(task)
@@ -169,6 +174,7 @@ class _Task:
         md5: as ``_MD5SUM.txt`` lists it, or empty.
         chunk_size: stars held in memory at a time.
         holder: the process that the user started.
+        release: Gaia's, as given by the user; empty: as the file says.
     """
 
     source: Path
@@ -176,6 +182,7 @@ class _Task:
     md5: str
     chunk_size: int
     holder: Holder
+    release: str = ""
 
     @property
     def key(self) -> Input:
@@ -227,7 +234,7 @@ def _checksums(sources: Sequence[Path]) -> dict[Path, str]:
 def _complete(task: _Task) -> FileRecord | None:
     """The record of a part that was made from this very file, else ``None``."""
     kept = read_record(task.part)
-    if kept is None or kept["md5"] != task.md5:
+    if kept is None or (kept["md5"], kept.get("release", "")) != (task.md5, task.release):
         return None
     if (kept["size"], kept["digest"]) != _content(task.source):
         return None
@@ -363,7 +370,14 @@ def _write_part(task: _Task) -> FileRecord:
         _check_md5(task)
     content = _content(task.source) or Content(0, "")
     replaced = read_record(task.part) is not None
-    chunks = read_xp(task.source, chunk_size=task.chunk_size, on_bad_row=count)
+    notes: list[str] = []
+    chunks = read_xp(
+        task.source,
+        chunk_size=task.chunk_size,
+        release=task.release,
+        on_bad_row=count,
+        on_note=notes.append,
+    )
     counts = dict.fromkeys(COUNTS, 0)
     seen = np.empty(0, np.int64)
     with write_store(task.part) as store:
@@ -402,7 +416,8 @@ def _write_part(task: _Task) -> FileRecord:
             size=content.size,
             digest=content.digest,
             md5=task.md5,
-            notes=(CHANGED,) if replaced else (),
+            release=task.release,
+            notes=(*notes, *((CHANGED,) if replaced else ())),
             problems=tuple(f"{row}; left out" for row in bad),
             **counts,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey import store
 from aspgap_jax.survey.folders import find_files
 from aspgap_jax.survey.sample import load_sample, sample_path
-from aspgap_jax.survey.xp import BANDS, OnBadRow, XPChunk, read_xp
+from aspgap_jax.survey.xp import BANDS, OnBadRow, OnNote, XPChunk, read_xp
 from aspgap_jax.survey.xp.chunk import BASES
+from aspgap_jax.survey.xp.instrument import Instrument, as_sampled
+from aspgap_jax.survey.xp.releases import of_coefficients
 
-__all__ = ["Expanded", "Source", "as_chunk", "expand", "read_source"]
+__all__ = ["AS_IT_SAYS", "Delivery", "Expanded", "Source", "as_chunk", "expand", "read_source"]
 
 SAMPLE = "sample"
 
@@ -85,8 +88,37 @@ def expand(inputs: Sequence[str]) -> Expanded:
     return Expanded(tuple(sources), found.remarks)
 
 
+@dataclass(frozen=True, eq=False)
+class Delivery:
+    """What the user says of the spectra.
+
+    Attributes:
+        release: the Gaia release they are of; empty: as the files say.
+        instrument: the matrix that samples that release's coefficients, or ``None``.
+    """
+
+    release: str = ""
+    instrument: Instrument | None = None
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What labels depend on, as text."""
+        matrix = None if self.instrument is None else self.instrument.matrix.tobytes()
+        digest = "" if matrix is None else hashlib.sha256(matrix).hexdigest()
+        return {"release": self.release, "instrument": digest}
+
+
+AS_IT_SAYS = Delivery()
+
+
 def read_source(
-    source: Source, *, chunk_size: int, correlations: bool, on_bad_row: OnBadRow
+    source: Source,
+    *,
+    chunk_size: int,
+    correlations: bool,
+    on_bad_row: OnBadRow,
+    on_note: OnNote | None = None,
+    delivery: Delivery = AS_IT_SAYS,
 ) -> Iterator[XPChunk]:
     """Chunks of stars of a source, in its order; see :func:`aspgap_jax.survey.xp.read_xp`.
 
@@ -95,6 +127,9 @@ def read_source(
         chunk_size: stars a chunk.
         correlations: whether to read them.
         on_bad_row: called with each row that is left out.
+        on_note: called with what was converted, replaced, guessed or left out.
+        delivery: release and instrument matrix. Coefficients of the release of the matrix,
+            or of none that is known, come as sampled spectra.
 
     Returns:
         An iterator of chunks.
@@ -106,9 +141,20 @@ def read_source(
     elif _is_training_store(source.path):
         yield from _read_training_store(source.path, chunk_size)
     else:
-        yield from read_xp(
-            source.path, chunk_size=chunk_size, correlations=correlations, on_bad_row=on_bad_row
-        )
+        matrix = delivery.instrument
+        for chunk in read_xp(
+            source.path,
+            chunk_size=chunk_size,
+            correlations=correlations,
+            release=delivery.release,
+            on_bad_row=on_bad_row,
+            on_note=on_note,
+        ):
+            if matrix is not None and chunk.representation == "continuous":
+                own = not chunk.release or chunk.release == matrix.release
+                yield as_sampled(chunk, matrix) if own else chunk
+            else:
+                yield chunk
 
 
 def _is_training_store(path: Path) -> bool:
@@ -161,4 +207,5 @@ def as_chunk(stars: TrainingSet) -> XPChunk:
         n_measurements=np.full(present.shape, -1, np.int32),
         chi_squared=unknown,
         standard_deviation=unknown,
+        release=of_coefficients((n_bp, stars.xp.shape[1] - n_bp), None) if continuous else "",
     )

@@ -126,6 +126,7 @@ def prepare(
     min_snr_low: float = MIN_SNR_LOW,
     min_snr_high: float = MIN_SNR_HIGH,
     ids: IdChoice = BY_NAME,
+    gaia_release: str = "",
 ) -> Prepared:
     """Join XP spectra, Gaia's columns and APOGEE by Gaia source id (section 2.2).
 
@@ -145,6 +146,7 @@ def prepare(
         spectra_dir: folder with aspcapStar or apStar files, in any depth. Stars
             without one stay, with NaN for a spectrum.
         select: a key of :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
+        gaia_release: of the XP spectra; empty: as the files say.
         min_snr_low: stars need a larger S/N of the coefficients 1-10, in both bands.
         min_snr_high: the same for the coefficients 11-55.
         ids: what the user says of the Gaia ids of allStar.
@@ -171,6 +173,7 @@ def prepare(
             select,
             (min_snr_low, min_snr_high),
             ids,
+            gaia_release,
         )
 
 
@@ -183,13 +186,14 @@ def _prepare(
     select: str,
     min_snr: tuple[float, float],
     ids: IdChoice,
+    gaia_release: str,
 ) -> Prepared:
     xp_files = found.files
     apogee = read_allstar(allstar, ids)
     remarks = Remarks()
     for remark in found.remarks:
         remarks.say(remark)
-    xp = _read_all(xp_files, apogee)
+    xp = _read_all(xp_files, apogee, gaia_release, remarks)
     known, columns = _gaia_columns(gaia_tables, apogee, allstar, remarks)
     both = xp.found & known
     cuts = (
@@ -235,12 +239,19 @@ def _prepare(
     )
 
 
-def _read_all(xp_files: Sequence[Path], apogee: AllStar) -> _XP:
+def _read_all(
+    xp_files: Sequence[Path], apogee: AllStar, gaia_release: str, remarks: Remarks
+) -> _XP:
     xp = _XP(apogee.source_id)
     for path in tqdm(xp_files, desc="XP files", unit="file", disable=None):
         bad: list[BadRow] = []
-        for chunk in read_xp(path, on_bad_row=bad.append):
+        notes: list[str] = []
+        for chunk in read_xp(
+            path, release=gaia_release, on_bad_row=bad.append, on_note=notes.append
+        ):
             xp.add(chunk, Path(path))
+        for note in notes:
+            remarks.say(f"{path}: {note}")
         xp.bad_rows += [f"{path}, {row}" for row in bad]
     if not xp.found.any():
         raise InputError(

@@ -28,6 +28,7 @@ __all__ = [
     "Instrument",
     "InstrumentModel",
     "as_sampled",
+    "check_release",
     "covariance",
     "instrument_model",
     "read_instrument",
@@ -98,6 +99,31 @@ def read_instrument(path: Path) -> Instrument:
             f"{path}: no instrument matrix ({error}); make one by `{SCRIPT}`"
         ) from None
     return found
+
+
+def check_release(representation: str, chunk: XPChunk) -> None:
+    """Whether networks know the instrument of a chunk's coefficients.
+
+    Networks of samples have the matrix of the default release alone; another release's
+    coefficients, even if they are as many, are of another basis.
+
+    Args:
+        representation: of the spectra the networks were trained on.
+        chunk: the spectra.
+
+    Raises:
+        InputError: they do not; with the command that makes the matrix.
+    """
+    known = chunk.release == DEFAULT or chunk.representation == "sampled"
+    n_rp = chunk.coefficients.shape[1] - chunk.n_bp
+    if representation != "sampled" or known or n_rp < 1:
+        return
+    name = f"Gaia {chunk.release.upper()}" if chunk.release else "a release that is not known"
+    raise InputError(
+        f"{chunk.n_bp} + {n_rp} coefficients of {name}, whose instrument matrix aspgap does not "
+        f"have: make it from the GaiaXPy of that release (`{SCRIPT} --release dr4 --models BP RP "
+        f"--out dr4.npz`) and pass --instrument dr4.npz; or name the release by --release"
+    )
 
 
 def as_sampled(chunk: XPChunk, instrument: Instrument) -> XPChunk:

@@ -39,6 +39,7 @@ class FileRecord:
         without_rp: stored rows that have no RP spectrum.
         masked: values (coefficients or fluxes) of stored bands that are not finite.
         problems: why the file failed, or the first damaged rows.
+        release: Gaia release given by the user; empty: as the file says.
         notes: what else is worth saying of the file.
     """
 
@@ -57,6 +58,7 @@ class FileRecord:
     without_rp: int = 0
     masked: int = 0
     problems: tuple[str, ...] = ()
+    release: str = ""
     notes: tuple[str, ...] = ()
 
 
