@@ -72,6 +72,9 @@ def fit_whitened(
         components: how many principal components are kept.
         whitening: the power of their standard deviations that divides them, 0 to 1.
 
+    Returns:
+        What turns normalised spectra into that representation.
+
     Raises:
         InputError: fewer stars than components, a column that is constant or not
             finite, more components than columns, or than the stars span.

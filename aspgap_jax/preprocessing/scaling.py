@@ -155,6 +155,9 @@ def fit_representation(x: np.ndarray, error: np.ndarray, cfg: Data) -> RobustSca
         error: their 1-sigma errors, likewise.
         cfg: ``representation`` and its settings.
 
+    Returns:
+        What transforms spectra, fitted.
+
     Raises:
         InputError: of :func:`fit_scaler` and
             :func:`aspgap_jax.preprocessing.representation.fit_whitened`.

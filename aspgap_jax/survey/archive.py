@@ -66,6 +66,7 @@ def sky_condition(first: int, last: int, release: str = releases.DEFAULT) -> str
     Args:
         first: pixel.
         last: pixel, included.
+        release: of Gaia, a key of the table of releases.
 
     Returns:
         What follows WHERE.

@@ -70,7 +70,12 @@ class InstrumentModel(NamedTuple):
 
 
 def write_instrument(path: Path, instrument: Instrument) -> None:
-    """Write a matrix as ``.npz``, whole or not at all."""
+    """Write a matrix as ``.npz``, whole or not at all.
+
+    Args:
+        path: the file.
+        instrument: the matrix and what it is for.
+    """
     with replace_file(path) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
@@ -131,6 +136,13 @@ def as_sampled(chunk: XPChunk, instrument: Instrument) -> XPChunk:
 
     Samples to which a band that the star does not have contributes are NaN.
 
+    Args:
+        chunk: of coefficients.
+        instrument: of their release.
+
+    Returns:
+        The same stars, W m^-2 nm^-1.
+
     Raises:
         InputError: the matrix is for other coefficients.
     """
@@ -175,6 +187,9 @@ def instrument_model(name: str = DEFAULT, models: tuple[str, str] | None = None)
     Args:
         name: the release.
         models: GaiaXPy's names of the BP and RP models; by default the release's.
+
+    Returns:
+        Its design matrices and the wavelengths of its samples.
 
     Raises:
         InputError: GaiaXPy is not installed, or has no such models.
