@@ -27,6 +27,8 @@ FLOORS = [
     "suite",
     "commands",
     "cli",
+    "start",
+    "__main__",
 ]
 FLOOR = {name: floor for floor, line in enumerate(FLOORS) for name in line.split()}
 ROOT = Path(aspgap_jax.__file__).parent

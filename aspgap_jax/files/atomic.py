@@ -4,12 +4,36 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["new_folder", "remove_stale", "replace_file", "write_text"]
+__all__ = ["abandon", "new_folder", "remove_stale", "replace_file", "unfinished", "write_text"]
+
+
+# What this process is writing, under temporary names.
+_unfinished: set[Path] = set()
+
+
+def abandon() -> None:
+    """Remove what is not finished: this process ends."""
+    for path in list(_unfinished):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """Note a temporary file or folder, which goes if the process ends in between."""
+    _unfinished.add(path)
+    try:
+        yield path
+    finally:
+        _unfinished.discard(path)
 
 
 @contextmanager
@@ -26,6 +50,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     )
     os.close(handle)
     temporary = Path(name)
+    _unfinished.add(temporary)
     try:
         yield temporary
         # mkstemp makes the file private; a finished file follows the umask.
@@ -35,6 +60,7 @@ def replace_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        _unfinished.discard(temporary)
 
 
 def remove_stale(path: Path) -> None:
@@ -72,9 +98,12 @@ def new_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and (path.is_file() or any(path.iterdir())):
         raise FileExistsError(f"{path} exists already")
-    with tempfile.TemporaryDirectory(
-        prefix=f".{path.name}.", suffix=".tmp", dir=path.parent, ignore_cleanup_errors=True
-    ) as name:
+    with (
+        tempfile.TemporaryDirectory(
+            prefix=f".{path.name}.", suffix=".tmp", dir=path.parent, ignore_cleanup_errors=True
+        ) as name,
+        unfinished(Path(name)),
+    ):
         yield Path(name)
         umask = os.umask(0)
         os.umask(umask)

@@ -31,7 +31,7 @@ from filelock import FileLock, Timeout
 
 from aspgap_jax.errors import InputError
 
-__all__ = ["Holder", "claim", "guarded", "locked", "release"]
+__all__ = ["Holder", "abandon", "claim", "guarded", "locked", "release"]
 
 FOLDER = ".running"
 GUARD = "guard.lock"
@@ -78,6 +78,18 @@ UNKNOWN = Holder(pid=0, host="", command="", since="")
 # What this process holds: how often it has asked for a target, and its claims.
 _targets: dict[Path, int] = {}
 _claims: dict[Path, FileLock] = {}
+_runs_here: set[FileLock] = set()
+
+
+def abandon() -> None:
+    """Remove the locks of this process, which ends."""
+    for lock in [*_claims.values(), *_runs_here]:
+        path = Path(lock.lock_file)
+        for file in (path.with_suffix(".json"), path):
+            file.unlink(missing_ok=True)
+        if {left.name for left in path.parent.iterdir()} <= {GUARD}:
+            (path.parent / GUARD).unlink(missing_ok=True)
+            _tidy(path.parent)
 
 
 @contextmanager
@@ -116,10 +128,12 @@ def locked(target: Path, run: str = "", *, beside: bool = False) -> Iterator[Non
         lock = _take(place / f"{name}.lock", holder)
     assert lock is not None
     _targets[target] = 1
+    _runs_here.add(lock)
     try:
         yield
     finally:
         del _targets[target]
+        _runs_here.discard(lock)
         for part in [part for part in _claims if part.parent == target]:
             release(part)
         with _guarded(place):

@@ -48,6 +48,7 @@ from aspgap_jax.prediction.batches import (
 from aspgap_jax.prediction.bundle import BundleInfo
 from aspgap_jax.prediction.predict import Bundle
 from aspgap_jax.prediction.shares import Share
+from aspgap_jax.runtime.interruption import Preempted, interruptible
 from aspgap_jax.runtime.prefetch import prefetch
 from aspgap_jax.survey.gaia_lookup import GaiaLookup, open_gaia
 from aspgap_jax.survey.inputs import AS_IT_SAYS, Delivery, Source, expand, read_source
@@ -136,7 +137,7 @@ def predict_files(
         InputError: nothing to do, the folder holds other predictions or gets them from
             another process just now, ``gaia`` has none of the stars, or the disk is full.
             What is finished stays, and the same command continues.
-        KeyboardInterrupt: Ctrl-C; the same holds.
+        KeyboardInterrupt, Preempted: Ctrl-C, SIGTERM; the same holds.
     """
     if out.suffix or out.is_file():
         raise InputError(
@@ -196,8 +197,15 @@ def _predict(
             records[task.source.key.path] = done
     todo = [task for task in tasks if task.source.key.path not in records]
     holder = Holder(team=share.team)
+
+    def state() -> str:
+        complete = sum(record.status in ("done", "skipped") for record in records.values())
+        return f"{complete} of {len(tasks)} files are complete; run the same command to continue"
+
     try:
         with (
+            interruptible() as interruption,
+            interruption.telling(state),
             open_gaia(gaia if todo else (), ("phot_g_mean_mag", "ruwe"), remarks) as lookup,
             tqdm(total=len(todo), desc="predict", unit="file", disable=None) as bar,
         ):
@@ -217,9 +225,9 @@ def _predict(
             ) from None
         raise
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"{len(records)} of {len(tasks)} files are complete; run the same command to continue"
-        ) from None
+        raise KeyboardInterrupt(state()) from None
+    except Preempted:
+        raise Preempted(state()) from None
     if lookup is not None:
         # A share of the stars may well be outside of the tables.
         whole = len(todo) == len(tasks) and share == Share()

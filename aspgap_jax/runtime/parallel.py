@@ -80,6 +80,8 @@ def initialize(
     Raises:
         InputError: some of the arguments are missing, or they do not fit together.
     """
+    # It would take SIGTERM for itself, which is ours to obey.
+    jax.config.update("jax_enable_preemption_service", False)
     given = (coordinator, processes, process_id)
     if coordinator is not None and processes is not None and process_id is not None:
         if not 0 <= process_id < processes:

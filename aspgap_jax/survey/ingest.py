@@ -27,9 +27,11 @@ import numpy as np
 from tqdm import tqdm
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.files import atomic, locks
 from aspgap_jax.files.atomic import remove_stale
 from aspgap_jax.files.identity import Content, Input, claim_part, content_of, name_parts
 from aspgap_jax.files.locks import Holder, locked, release
+from aspgap_jax.runtime.interruption import Interruption, Preempted, interruptible
 from aspgap_jax.survey.folders import Found, find_files
 from aspgap_jax.survey.xp import CHUNK_SIZE, BadRow, read_xp
 from aspgap_jax.survey.xp.manifest import (
@@ -92,7 +94,7 @@ def ingest(
     Raises:
         InputError: nothing to do, the folder holds parts of another version, or the disk is
             full. What is finished stays, and the same command continues.
-        KeyboardInterrupt: Ctrl-C; the same holds.
+        KeyboardInterrupt, Preempted: Ctrl-C, SIGTERM; the same holds.
     """
     out = Path(out)
     found_files = find_files(files)
@@ -132,18 +134,20 @@ def _ingest(
             records[source] = done
     workers = min(processes or os.cpu_count() or 1, max(len(todo), 1))
     full: DiskFull | None = None
-    interrupted = False
+    interrupted: Interruption | None = None
     run = _here(todo) if workers == 1 else _in_processes(todo, workers)
-    try:
-        # Closing stops the processes before anything else is done.
-        with _ctrl_c_asks(), closing(run):
-            # None: no bar where the output is not a terminal.
-            for record in tqdm(run, total=len(todo), unit="file", disable=None):
-                records[Path(record.file)] = record
-    except DiskFull as error:
-        full = error
-    except (_Stopped, KeyboardInterrupt):
-        interrupted = True
+    with interruptible() as interruption:
+        try:
+            # Closing stops the processes before anything else is done. An exception might
+            # strike inside HDF5 and be lost: signals are looked for.
+            with interruption.deferred(), _asked_by(interruption), closing(run):
+                # None: no bar where the output is not a terminal.
+                for record in tqdm(run, total=len(todo), unit="file", disable=None):
+                    records[Path(record.file)] = record
+        except DiskFull as error:
+            full = error
+        except (_Stopped, KeyboardInterrupt, Preempted):
+            interrupted = interruption
     for task in todo:
         # Parts that were finished while the run was being stopped.
         if task.source not in records and (done := _complete(task)) is not None:
@@ -159,8 +163,8 @@ def _ingest(
         full = full or DiskFull(f"{out}: the disk is full ({error.strerror})")
     if full is not None:
         raise InputError(f"{full}; {state}; free space, then run the same command again")
-    if interrupted:
-        raise KeyboardInterrupt(f"{state}; run the same command to continue")
+    if interrupted is not None:
+        interrupted.obey(f"{state}; run the same command to continue")
     return summary
 
 
@@ -291,29 +295,43 @@ def _start(stop: Any) -> None:
     global _stop
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _give_up)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _give_up(*_: object) -> None:
+    """SIGTERM may come from the pool, which waits for the end: leave nothing half done."""
+    atomic.abandon()
+    locks.abandon()
+    os._exit(128 + signal.SIGTERM)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        _give_up()
 
 
 @contextmanager
-def _ctrl_c_asks() -> Iterator[None]:
-    """Let Ctrl-C set ``_stop``: an exception might strike inside HDF5 and be lost.
-
-    A second Ctrl-C raises ``KeyboardInterrupt`` at once. Signals can be handled in
-    the main thread only; elsewhere nothing changes.
-    """
-    _stop.clear()
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(*_: object) -> None:
-        _stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, ask)
+def _asked_by(interruption: Interruption) -> Iterator[None]:
+    """Let a signal that waits stop this process at the next chunk."""
+    global _stop
+    _stop = _Waiting(interruption)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        _stop = threading.Event()
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """Set, like an event, when a signal waits."""
+
+    interruption: Interruption
+
+    def is_set(self) -> bool:
+        return self.interruption.requested is not None
 
 
 def _ingest_file(task: _Task) -> FileRecord:

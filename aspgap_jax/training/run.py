@@ -178,6 +178,7 @@ def train(
         except Preempted as stop:
             if parallel.is_main():
                 print(f"aspgap: stopped: {stop.state}", file=sys.stderr)
+            stop.said = True
             raise
 
 
