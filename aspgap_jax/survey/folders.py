@@ -121,7 +121,7 @@ def _in_folder(
             hidden += 1
         elif file.is_dir() or (wanted is None and _is_output(file)):
             ours.append(file)
-        elif wanted(file) if wanted else _suffix(file) in DATA_SUFFIXES:
+        elif wanted(file) if wanted else _may_be_table(file):
             files.append(file)
         else:
             foreign.append(file)
@@ -179,6 +179,11 @@ def _hats_data(folder: Path, names: Sequence[str]) -> Path | None:
                 return folder / value.strip()
         raise InputError(f"{folder / COLLECTION}: names no {PRIMARY}; pass the catalogue in it")
     return folder / "dataset" if "dataset" in names and HATS.intersection(names) else None
+
+
+def _may_be_table(file: Path) -> bool:
+    # GaiaXPy writes the grid of spectra.csv into spectra_sampling.csv: its reader finds it.
+    return _suffix(file) in DATA_SUFFIXES and not file.name.endswith("_sampling.csv")
 
 
 def _suffix(file: Path) -> str:

@@ -33,6 +33,12 @@ def test_a_folder_is_walked_in_the_order_of_its_paths(tmp_path: Path) -> None:
     )
 
 
+def test_the_grid_that_gaiaxpy_writes_beside_spectra_is_no_spectrum(tmp_path: Path) -> None:
+    files = touch(tmp_path, "stars.csv")
+    touch(tmp_path, "stars_sampling.csv")
+    assert find_files([tmp_path]).files == tuple(files)
+
+
 def test_many_foreign_files_are_counted(tmp_path: Path) -> None:
     (good,) = touch(tmp_path, "a.csv")
     touch(tmp_path, *(f"{n}.png" for n in range(5)))
