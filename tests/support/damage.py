@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from aspgap_jax.survey.xp import read_xp
+from aspgap_jax.survey.xp.store import write_store
 from support.xp_files import WRITERS, bulk_text, sampled_star, star
 from support.xp_habits import (
     arrow_table,
@@ -49,6 +51,9 @@ def good_files(folder: Path) -> dict[str, bytes]:
     (folder / "mac.csv").write_text(bulk_text(small).replace("\n", "\r"), newline="")
     (folder / "tabs.tsv").write_text(bulk_text(small, header=False).replace('","', '"\t"'))
     zip_of(folder / "a.zip", {"1.fits": fits_bytes(table_of(rows[:1])), "2.csv": b"a,b\n1,2\n"})
+    with write_store(folder / "store.h5") as store:
+        for chunk in read_xp(folder / "continuous ecsv"):
+            store.append(chunk)
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 

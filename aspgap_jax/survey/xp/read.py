@@ -97,7 +97,8 @@ def read_xp(
     reader = _Reader(chunk_size, correlations, release, on_bad_row)
     if path.is_dir() and any(path.glob("*.h5")):
         _no_correlations(path, correlations)
-        yield from read_parts(path, chunk_size=chunk_size)
+        for chunk in read_parts(path, chunk_size=chunk_size):
+            yield _of_release(chunk, release)
         return
     try:
         yield from _regrouped(reader.file(path, path), chunk_size)
@@ -225,7 +226,8 @@ class _Reader:
                 store = is_store(opened)
             if store:
                 _no_correlations(path, self.correlations)
-                yield from read_store(opened, path, chunk_size=self.chunk_size)
+                for chunk in read_store(opened, path, chunk_size=self.chunk_size):
+                    yield _of_release(chunk, self.release)
             else:
                 yield from self._tables(hdf5_tables(opened, path), path)
 
@@ -320,6 +322,12 @@ def _beside(path: Path) -> dict[str, Stated]:
         return {}
     name, _, values = text.strip().partition("\n")
     return {"sampling": Stated(values.strip().strip('"'))} if name.strip() == column else {}
+
+
+def _of_release(chunk: XPChunk, release: str) -> XPChunk:
+    """Coefficients as of the release that the user names, if one is named."""
+    named = release and chunk.representation == "continuous"
+    return replace(chunk, release=release) if named else chunk
 
 
 def _no_correlations(path: Path, correlations: bool) -> None:

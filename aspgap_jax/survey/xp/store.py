@@ -36,6 +36,7 @@ from jaxtyping import Int64
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import replace_file
 from aspgap_jax.survey.xp.chunk import BANDS, WAVELENGTH, XPChunk
+from aspgap_jax.survey.xp.damage import reading
 from aspgap_jax.survey.xp.releases import of_coefficients
 
 __all__ = [
@@ -160,46 +161,51 @@ def read_store(file: h5py.File, path: Path, *, chunk_size: int) -> Iterator[XPCh
     Raises:
         InputError: another version, or damaged.
     """
-    version = int(file.attrs["format_version"])
+    with reading(path, "XP store"):
+        version = int(file.attrs["format_version"])
     if version != FORMAT_VERSION:
         raise InputError(
             f"{path}: has version {version} of the XP store, this aspgap reads "
             f"{FORMAT_VERSION}; ingest the original files again"
         )
+    with reading(path, "XP store"):
+        stars = len(file["coefficients"])
+    for start in range(0, stars, chunk_size):
+        with reading(f"{path} after star {start}", "XP store"):
+            chunk = _chunk_of(file, slice(start, min(start + chunk_size, stars)))
+        yield chunk
+
+
+def _chunk_of(file: h5py.File, rows: slice) -> XPChunk:
+    """Some stars of a store; raises whatever h5py and NumPy raise where it is damaged."""
     representation = str(file.attrs["representation"])
-    stars, size = file["coefficients"].shape
-    n_bp = int(file.attrs["n_bp"])
+    size, n_bp = file["coefficients"].shape[1], int(file.attrs["n_bp"])
     # Stores of before have no such attribute.
     release = file.attrs.get("release", of_coefficients((n_bp, size - n_bp), None))
-    for start in range(0, stars, chunk_size):
-        rows = slice(start, min(start + chunk_size, stars))
-        try:
-            columns = {name: file[name][rows] for name in file}
-        except (OSError, RuntimeError) as error:
-            raise InputError(
-                f"{path}: damaged XP store after star {start} ({error}); ingest it again"
-            ) from error
-        n = rows.stop - rows.start
-        bands = len(BANDS) if representation == "continuous" else 0
-        for name, dtype in PER_BAND.items():
-            columns.setdefault(name, np.zeros((n, bands), dtype))
-        on_grid = representation == "sampled" and size == len(WAVELENGTH)
-        yield XPChunk(
-            source_id=columns["source_id"],
-            representation=representation,
-            coefficients=columns["coefficients"],
-            errors=columns["errors"],
-            finite=np.isfinite(columns["coefficients"]) & np.isfinite(columns["errors"]),
-            n_bp=n_bp,
-            wavelength=WAVELENGTH if on_grid else None,
-            g_mag=columns["g_mag"],
-            present=columns["present"],
-            n_relevant_bases=columns["n_relevant_bases"].astype(np.int32),
-            n_measurements=columns["n_measurements"].astype(np.int32),
-            chi_squared=columns["chi_squared"],
-            standard_deviation=columns["standard_deviation"],
-            release=str(release),
-        )
+    columns = {name: file[name][rows] for name in file}
+    n = rows.stop - rows.start
+    bands = len(BANDS) if representation == "continuous" else 0
+    for name, dtype in PER_BAND.items():
+        columns.setdefault(name, np.zeros((n, bands), dtype))
+    if any(len(values) != n for values in columns.values()):
+        raise ValueError("its columns differ in length")
+    on_grid = representation == "sampled" and size == len(WAVELENGTH)
+    return XPChunk(
+        source_id=columns["source_id"],
+        representation=representation,
+        coefficients=columns["coefficients"],
+        errors=columns["errors"],
+        finite=np.isfinite(columns["coefficients"]) & np.isfinite(columns["errors"]),
+        n_bp=n_bp,
+        wavelength=WAVELENGTH if on_grid else None,
+        g_mag=columns["g_mag"],
+        present=columns["present"],
+        n_relevant_bases=columns["n_relevant_bases"].astype(np.int32),
+        n_measurements=columns["n_measurements"].astype(np.int32),
+        chi_squared=columns["chi_squared"],
+        standard_deviation=columns["standard_deviation"],
+        release=str(release),
+    )
 
 
 def read_parts(folder: Path, *, chunk_size: int) -> Iterator[XPChunk]:

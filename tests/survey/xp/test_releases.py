@@ -66,6 +66,7 @@ def test_a_store_keeps_the_release(tmp_path):
     with write_store(tmp_path / "s.h5") as store:
         store.append(chunk)
     assert read_all(tmp_path / "s.h5").release == "dr4"
+    assert read_all(tmp_path / "s.h5", release="dr3").release == "dr3"
 
 
 def test_the_table():
