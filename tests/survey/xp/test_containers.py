@@ -12,6 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.survey.inputs import expand, read_source
 from support.xp_files import as_table, read_all, same, sampled_star, star, without
 from support.xp_habits import (
     arrow_table,
@@ -125,6 +126,21 @@ def test_a_damaged_parquet_file_is_one_line(tmp_path):
         with pytest.raises(InputError, match=r"b\.parquet.*damaged") as caught:
             noted(tmp_path / "b.parquet")
         assert "\n" not in str(caught.value)
+
+
+def test_a_hats_catalogue_is_its_leaves(tmp_path):
+    folder = tmp_path / "catalogue"
+    for n, rows in ((5, ROWS[:3]), (40, ROWS[3:])):
+        leaf = folder / "dataset" / "Norder=2" / "Dir=0" / f"Npix={n}.parquet"
+        leaf.parent.mkdir(parents=True, exist_ok=True)
+        write_arrow(leaf, arrow_table(rows), "parquet")
+    (folder / "hats.properties").write_text("obs_collection=xp\n")
+    (folder / "partition_info.csv").write_text("Norder,Npix\n2,5\n2,40\n")
+    sources = expand([str(folder)]).sources
+    options = {"chunk_size": 100, "correlations": False, "on_bad_row": [].append}
+    chunks = [chunk for source in sources for chunk in read_source(source, **options)]
+    ids = sorted(int(i) for chunk in chunks for i in chunk.source_id)
+    assert ids == [row["source_id"] for row in ROWS]
 
 
 # --- HDF5
