@@ -58,7 +58,7 @@ def fit_weights(
     unit[unit == 0] = 1.0
     x /= unit
     normal = x.T @ x / len(x) + RIDGE * np.eye(x.shape[1])
-    return np.linalg.solve(normal, x.mean(axis=0)) / unit
+    return np.asarray(np.linalg.solve(normal, x.mean(axis=0)) / unit)
 
 
 def fit_photometry(
@@ -67,13 +67,31 @@ def fit_photometry(
     bp_mag: Float[np.ndarray, " star"],
     rp_mag: Float[np.ndarray, " star"],
 ) -> Photometry:
-    """The weights of all bands; magnitudes that are not known are NaN."""
+    """The weights of all bands; magnitudes that are not known are NaN.
+
+    Args:
+        xp: spectra in physical units, not normalised by magnitude.
+        g_mag: mag.
+        bp_mag: mag.
+        rp_mag: mag.
+
+    Returns:
+        Weights of a band are NaN where fewer than two of its magnitudes are known.
+    """
     rows = [fit_weights(xp, magnitude) for magnitude in (g_mag, bp_mag, rp_mag)]
     return Photometry(jnp.asarray(np.stack(rows), jnp.float32))
 
 
 def magnitudes(photometry: Photometry, xp: XP) -> Float[Array, "star band"]:
-    """G, G_BP and G_RP of spectra, mag; NaN where the synthetic flux is not positive."""
+    """G, G_BP and G_RP of spectra, mag; NaN where the synthetic flux is not positive.
+
+    Args:
+        photometry: of :func:`fit_photometry`.
+        xp: spectra in the same units.
+
+    Returns:
+        ``[star, band]``.
+    """
     # NaN may come out but not stand in between: it would spoil the gradient of the
     # other bands, for 0 times NaN is NaN.
     known = jnp.isfinite(photometry.weights)

@@ -119,6 +119,10 @@ class Interruption:
 
         Args:
             state: what is saved, in words.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C.
+            Preempted: SIGTERM.
         """
         number = self.requested or signal.SIGINT
         if self._alone:

@@ -124,6 +124,9 @@ def choose(
             devices of one process, ``one`` otherwise.
         count: use the first so many devices of this host; all by default.
 
+    Returns:
+        The layout.
+
     Raises:
         InputError: there are not so many, or several processes would each train
             alone.
@@ -184,6 +187,13 @@ def one_copy(layout: Layout, tree: Any) -> Any:
     """A pytree of a layout's devices as this process's first device holds it.
 
     It may be a view: copy it before its owner is donated.
+
+    Args:
+        layout: of the tree.
+        tree: on its devices.
+
+    Returns:
+        The pytree.
     """
     if layout.kind == "one":
         return tree

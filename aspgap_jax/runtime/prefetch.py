@@ -24,6 +24,12 @@ def prefetch(items: Iterable[T], *, ahead: int = 1) -> Generator[T, None, None]:
         items: iterated in the thread.
         ahead: items that may wait to be taken. With the one in the making and the
             one in use, ``ahead + 2`` are alive at most.
+
+    Returns:
+        An iterator.
+
+    Raises:
+        Exception: whatever ``items`` raises.
     """
     queue: Queue[tuple[T | None, BaseException | None, bool]] = Queue(maxsize=ahead)
     closed = Event()

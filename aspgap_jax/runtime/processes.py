@@ -73,11 +73,15 @@ def from_main(tree: Tree, template: Tree) -> Tree:
     Args:
         tree: of process 0; the others may give anything.
         template: the same shapes and dtypes, in every process.
+
+    Returns:
+        The same in every process.
     """
     if jax.process_count() == 1:
         return tree
     host = checkpoint.to_host(tree if parallel.is_main() else template)
-    return checkpoint.from_host(_broadcast(host), template)
+    shared: Tree = checkpoint.from_host(_broadcast(host), template)
+    return shared
 
 
 def _broadcast(tree: Any) -> Any:
