@@ -27,6 +27,7 @@ from aspgap_jax.prediction.batches import DEFAULT, LabelColumns
 from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS
 from aspgap_jax.survey.gaia_lookup import open_gaia
 from aspgap_jax.survey.healpix import nested_pixels, pixel_centres
+from support.table_files import CONTAINERS
 
 STARS = 4000
 SPECS = LabelColumns(DEFAULT).specs
@@ -257,6 +258,44 @@ def test_gaia_columns_are_found_by_id(gaia_tables: Path, gaia: dict) -> None:
         np.testing.assert_array_equal(found, [True, False, True])
         np.testing.assert_allclose(columns["ruwe"], [gaia["ruwe"][17], np.nan, gaia["ruwe"][-1]])
         assert lookup.names == ("ruwe", "parallax")
+
+
+@pytest.mark.parametrize("container", ["Parquet", "HATS", "bar", "HDF5, vaex", "gzipped VOTable"])
+def test_gaia_tables_in_any_container(
+    parts: Path, labels: dict, gaia: dict, tmp_path: Path, container: str
+) -> None:
+    columns = {name.upper(): values for name, values in gaia.items()}
+    columns["RUWE"] = np.where(np.arange(len(columns["RUWE"])) < 7, 0.0, columns["RUWE"])
+    if container.startswith("HDF5"):
+        columns["RUWE"] = columns["RUWE"].astype(np.float64)
+    path = CONTAINERS[container](tmp_path / "gaia", columns)
+    built = build_catalogue([parts], tmp_path / "out.parquet", gaia=[path])
+    found = pq.read_table(tmp_path / "out.parquet")
+    g = dict(zip(found["source_id"].to_pylist(), found["phot_g_mean_mag"].to_pylist(), strict=True))
+    expected = dict(zip(gaia["source_id"].tolist(), gaia["phot_g_mean_mag"].tolist(), strict=True))
+    assert {star: g[star] for star in expected} == pytest.approx(expected, rel=1e-6)
+    (share,) = (line for line in built.remarks if line.startswith(f"{path}: 3,8"))
+    (replaced,) = (line for line in built.remarks if "sentinels" in line)
+    # Ten stars are in two parts.
+    assert share.endswith("are among its 3,800")
+    assert replaced.endswith("column RUWE: sentinels taken as missing values: 7 (0: 7)")
+
+
+def test_gaia_tables_without_the_stars_are_an_error(
+    parts: Path, gaia: dict, tmp_path: Path
+) -> None:
+    columns = {"source_id": np.arange(1, 51), "phot_g_mean_mag": np.full(50, 12.0)}
+    for container in ("comma", "Parquet"):
+        path = CONTAINERS[container](tmp_path / container, columns)
+        with pytest.raises(InputError, match=r"--gaia .*: has none of the 4,010 stars"):
+            build_catalogue([parts], tmp_path / "out.fits", gaia=[path])
+        assert not (tmp_path / "out.fits").exists()
+    # A few are a warning.
+    columns["source_id"][:3] = gaia["source_id"][:3]
+    path = CONTAINERS["comma"](tmp_path / "few.csv", columns)
+    built = build_catalogue([parts], tmp_path / "out.fits", gaia=[path])
+    little = "less than 10% of the smaller: are the ids of the same release?"
+    assert any(line.endswith(little) for line in built.remarks)
 
 
 def test_what_cannot_be_done_is_said(parts: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from aspgap_jax.preprocessing.apogee_flags import (
     ASPCAPFLAG,
+    ASTRA_FLAGS,
     BAD_PIXEL,
     PIXMASK,
     REJECTED,
@@ -56,3 +57,12 @@ def test_rejected_flags_are_those_of_section_2_2() -> None:
         f"{q}_{level}" for q in ("TEFF", "LOGG", "M_H", "ALPHA_M") for level in ("WARN", "BAD")
     }
     assert set(names) == expected | {"CHI2_WARN", "CHI2_BAD", "NO_GRID"}
+
+
+def test_every_bit_of_astra_means_flags_of_dr17() -> None:
+    for names in ASTRA_FLAGS:
+        assert set(names) <= ASPCAPFLAG.keys()
+    # Bits 5-8 and 13-16 of astra/models/aspcap.py: edges of the grid, parameter by parameter.
+    for bit, name in ((5, "TEFF"), (7, "LOGG"), (13, "M_H"), (15, "ALPHA_M")):
+        assert ASTRA_FLAGS[bit : bit + 2] == ((f"{name}_WARN",), (f"{name}_BAD",))
+    assert len(ASTRA_FLAGS) == 28

@@ -461,7 +461,7 @@ def test_the_command(
     assert main(line) == 0
     assert asked[0][1] == {"a23": Path("x.fits"), "lmc": Path("y.fits")}
     assert main([*line, "--draws", "7"]) == 1
-    assert asked[1][2] == {"seed": 0, "draws": 7, "ids": {}}
+    assert asked[1][2] == {"seed": 0, "draws": 7, "ids": {}, "compare": None}
     for wrong, words in (
         ("a23", "write NAME=FILE"),
         ("nonsense=x", "no such name; one of a23, "),

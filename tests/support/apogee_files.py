@@ -160,3 +160,28 @@ class Inputs:
         xp = options.pop("xp", [self.xp])
         gaia = options.pop("gaia", [self.gaia])
         return prepare(xp, gaia, self.allstar, self.out, **options)
+
+
+def astra_columns(source_ids: Sequence[int], **changed: Any) -> dict[str, np.ndarray]:
+    """Columns of Astra's allStar (SDSS-V DR19) for giants with these Gaia ids."""
+    n = len(source_ids)
+    columns: dict[str, np.ndarray] = {
+        "sdss4_apogee_id": np.array([star_name(i) for i in range(n)]),
+        "gaia_dr2_source_id": np.arange(n) + 1,
+        "gaia_dr3_source_id": np.array(source_ids, np.int64),
+        "telescope": np.full(n, "lco25m"),
+        "field": np.full(n, "000+02"),
+        "snr": np.full(n, 250.0, np.float32),
+        "result_flags": np.zeros(n, np.int64),
+        "plx": np.full(n, 1.5),
+        "g_mag": np.full(n, 12.5, np.float32),
+        "bp_mag": np.full(n, 13.1, np.float32),
+        "rp_mag": np.full(n, 11.8, np.float32),
+    }
+    names = {"TEFF": "teff", "LOGG": "logg", "M_H": "m_h_atm", "ALPHA_M": "alpha_m_atm"}
+    for label in labels.LABELS:
+        name = names[label.apogee]
+        columns[name] = np.full(n, GIANT[label.apogee], np.float32)
+        columns[f"e_{name}"] = np.full(n, ERRORS[label.apogee], np.float32)
+        columns[f"raw_{name}"] = columns[name] + 1
+    return columns | {name: np.asarray(values) for name, values in changed.items()}

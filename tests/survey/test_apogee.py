@@ -12,12 +12,21 @@ import pytest
 
 from aspgap_jax import labels
 from aspgap_jax.errors import InputError
-from aspgap_jax.preprocessing.apogee_flags import ASPCAPFLAG, REJECTED
+from aspgap_jax.preprocessing.apogee_flags import ASPCAPFLAG, REJECTED, bits_of
 from aspgap_jax.preprocessing.cuts import apply_cuts
 from aspgap_jax.preprocessing.selection import UNFLAGGED
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.apogee import read_allstar
-from support.apogee_files import ERRORS, GIANT, allstar_columns, star_name, write_allstar
+from aspgap_jax.survey.ids import IdChoice
+from support.apogee_files import (
+    ERRORS,
+    GIANT,
+    allstar_columns,
+    astra_columns,
+    star_name,
+    write_allstar,
+)
+from support.table_files import CONTAINERS, several_fits, text
 
 IDS = [50, 20, 40, 10, 30]
 
@@ -137,3 +146,97 @@ def test_files_that_are_no_allstar(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(whole)[:-100])
     with pytest.raises(InputError, match="no readable allStar file"):
         read_allstar(path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "case"), [(allstar_columns, str.lower), (astra_columns, str.upper)]
+)
+@pytest.mark.parametrize("container", [name for name in CONTAINERS if "pandas" not in name])
+def test_any_container_and_any_case(
+    tmp_path: Path, container: str, columns: Any, case: Any
+) -> None:
+    table = columns(IDS)
+    table.pop("ASPCAPFLAGS", None)  # empty text has no width in FITS
+    plain = read_allstar(several_fits(tmp_path / "first.fits", table))
+    changed = {case(name): values for name, values in table.items()}
+    stars = read_allstar(CONTAINERS[container](tmp_path / "allStar", changed))
+    assert stars.source_id.tolist() == plain.source_id.tolist() == sorted(IDS)
+    for name in ("labels", "label_error", "snr", "aspcapflag"):
+        np.testing.assert_array_equal(getattr(stars, name), getattr(plain, name))
+    for name in ("apogee_id", "telescope", "field"):
+        assert getattr(stars, name).tolist() == getattr(plain, name).tolist()
+    assert stars.gaia.keys() == plain.gaia.keys() >= {"parallax", "phot_g_mean_mag"}
+
+
+def test_lower_case_names_of_a_users_file(shared: Path) -> None:
+    stars = read_allstar(shared / "data/field/allstar_lower_case.fits")
+    assert len(stars) == 12
+    assert np.isfinite(stars.labels).all()
+
+
+def test_astra_has_two_tables_and_flags_of_its_own(tmp_path: Path) -> None:
+    """HDU 1 has the stars of one kind of spectrum, HDU 2 those of the other."""
+    flags = [0, 1 << 3, 1 << 5, 1 << 16, 1 << 25]
+    first = astra_columns(IDS, result_flags=flags)
+    second = astra_columns([7], result_flags=[1 << 40])
+    stars = read_allstar(several_fits(tmp_path / "astra.fits", first, second))
+    assert stars.source_id.tolist() == [7, *sorted(IDS)]
+    names = dict(zip(stars.source_id.tolist(), stars.aspcapflag.tolist(), strict=True))
+    expected = {
+        50: 0,
+        20: bits_of(("NO_GRID", "NO_ASPCAP_RESULT"), ASPCAPFLAG),
+        40: bits_of(("TEFF_WARN",), ASPCAPFLAG),
+        10: bits_of(("ALPHA_M_BAD",), ASPCAPFLAG),
+        30: bits_of(("CHI2_BAD",), ASPCAPFLAG),
+    }
+    assert {star: names[star] for star in expected} == expected
+    # A flag that this version does not know counts as bad.
+    assert names[7] & bits_of(("TEFF_BAD",), ASPCAPFLAG)
+    np.testing.assert_allclose(stars.labels[0], [GIANT[row.apogee] for row in labels.LABELS])
+    assert stars.remarks[0].endswith("astra.fits: rows of 2 tables: HDU 1, HDU 2")
+    with pytest.raises(InputError, match=r"tables of Astra's .* and of allStar of DR17"):
+        read_allstar(several_fits(tmp_path / "both.fits", first, allstar_columns(IDS)))
+
+
+@pytest.mark.parametrize("sentinel", [-999.99, -9999.0, -999.0, 99.99])
+def test_sentinels_are_no_labels_and_are_counted(tmp_path: Path, sentinel: float) -> None:
+    m_h = np.array([-0.1, sentinel, 0.0, -0.2, 0.3], np.float32)
+    error = np.array([0.01, 0.0, 0.01, sentinel, 0.02], np.float32)
+    g = np.array([12.0, 12.0, 0.0, sentinel, 12.0], np.float32)
+    parallax = np.array([0.0, -0.5, 1.0, 1.0, 1.0])
+    changed = {
+        "M_H": m_h,
+        "M_H_ERR": error,
+        "GAIAEDR3_PHOT_G_MEAN_MAG": g,
+        "GAIAEDR3_PARALLAX": parallax,
+    }
+    stars = read_allstar(write(tmp_path, **changed))
+    row = np.argsort(np.argsort(IDS))  # IDS are out of order, stars ascend
+    column = labels.names().index("m_h")
+    np.testing.assert_array_equal(np.isnan(stars.labels[row, column]), [0, 1, 0, 0, 0])
+    assert stars.labels[row, column][2] == 0.0
+    np.testing.assert_array_equal(np.isnan(stars.label_error[row, column]), [0, 1, 0, 1, 0])
+    np.testing.assert_array_equal(np.isnan(stars.gaia["phot_g_mean_mag"][row]), [0, 0, 1, 1, 0])
+    np.testing.assert_array_equal(stars.gaia["parallax"][row], parallax)
+    said = "\n".join(stars.remarks)
+    assert "column M_H: sentinels taken as missing values: 1" in said
+    assert "column M_H_ERR: sentinels taken as missing values: 2" in said
+    assert "column GAIAEDR3_PHOT_G_MEAN_MAG: sentinels taken as missing values: 2" in said
+    assert "PARALLAX" not in said
+
+
+def test_ids_of_dr2_are_refused_or_mapped(tmp_path: Path) -> None:
+    columns = allstar_columns(IDS)
+    columns["GAIA_SOURCE_ID"] = columns.pop("GAIAEDR3_SOURCE_ID") + 1000
+    path = several_fits(tmp_path / "dr16.fits", columns)
+    with pytest.raises(InputError, match=r"GAIA_SOURCE_ID|gaia_source_id does not tell"):
+        read_allstar(path)
+    pairs = {
+        "dr2_source_id": np.array(IDS) + 1000,
+        "dr3_source_id": np.array(IDS),
+        "angular_distance": np.zeros(5),
+    }
+    mapping = text(tmp_path / "dr2_neighbourhood.csv", pairs)
+    stars = read_allstar(path, IdChoice(release="dr2", mapping=mapping))
+    assert stars.source_id.tolist() == sorted(IDS)
+    assert stars.remarks[-1] == f"{mapping}: 5 of 5 ids of DR2 are mapped to DR3"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +30,10 @@ from support.external_files import (
     other_labels,
     write,
 )
+from support.table_files import CONTAINERS, several_fits, votable
 
 P = made_up_predictions(40)
+LABELS = {"teff": other_labels(P)[:, 0], "fe_h": other_labels(P)[:, 2]}
 
 
 def test_a23_in_fits_and_csv(tmp_path: Path) -> None:
@@ -153,3 +156,100 @@ def test_optional_columns(tmp_path: Path) -> None:
     assert found.values["probability"][0] == 0.95
     with pytest.raises(InputError, match="no column of energy"):
         read_columns(path, wanted)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_any_container(tmp_path: Path, container: str) -> None:
+    path = CONTAINERS[container](tmp_path / "other", {"GaiaDR3": P.source_id} | LABELS)
+    found = read_external(path, CATALOGUES["other"])
+    np.testing.assert_array_equal(found.source_id, P.source_id)
+    np.testing.assert_array_equal(found.values["m_h"], LABELS["fe_h"])
+    columns = read_columns(path, {"teff": ("teff",)})
+    np.testing.assert_array_equal(columns.values["teff"], LABELS["teff"])
+
+
+@pytest.mark.parametrize("sentinel", [-999.0, -9999.0, 999.0, 99.99, 1e20])
+def test_sentinels_are_no_labels(tmp_path: Path, sentinel: float) -> None:
+    bad = np.arange(40) % 5 == 0
+    columns = {
+        "GaiaDR3": P.source_id,
+        "teff": np.where(bad, sentinel, LABELS["teff"]),
+        "fe_h": np.where(bad, sentinel, 0.0),
+    }
+    for path in (write(tmp_path / "s.fits", columns), write(tmp_path / "s.csv", columns)):
+        found = read_external(path, CATALOGUES["other"])
+        np.testing.assert_array_equal(np.isnan(found.values["teff"]), bad)
+        assert (found.values["m_h"][~bad] == 0.0).all()
+        said = [line for line in found.remarks if "sentinels taken as missing values: 8" in line]
+        assert len(said) == 2
+
+
+def test_an_error_of_zero_passes_no_cut(tmp_path: Path) -> None:
+    zero = np.where(np.arange(80) < 60, 0.04, 0.0)
+    found = read_external(galah(tmp_path / "g.fits", P, e_fe_h=zero), CATALOGUES["galah"])
+    # The last 20 rows are the better ones of the last 20 stars; their worse ones are left.
+    worse = np.isin(found.source_id, P.source_id[20:])
+    np.testing.assert_allclose(
+        found.values["teff"][worse], other_labels(P, 4)[20:, 0] + 500.0, rtol=1e-6
+    )
+    assert any(
+        "column e_fe_h: sentinels taken as missing values: 20" in line for line in found.remarks
+    )
+
+
+def test_ids_that_do_not_tell_their_release_are_taken_when_told(tmp_path: Path) -> None:
+    columns = {"gaia_source_id": P.source_id} | LABELS
+    for name in ("lamost.csv", "lamost.fits"):
+        path = write(tmp_path / name, columns)
+        with pytest.raises(InputError, match=r"gaia_source_id does not tell .* --id-release dr3"):
+            read_external(path, CATALOGUES["other"])
+        for choice in (IdChoice("Gaia_Source_Id"), IdChoice(release="dr3")):
+            found = read_external(path, CATALOGUES["other"], choice)
+            np.testing.assert_array_equal(found.source_id, P.source_id)
+    path = write(tmp_path / "dr2.csv", {"gaia_dr2_source_id": P.source_id - 1} | LABELS)
+    with pytest.raises(InputError, match="of DR2, where stars have other ids than in DR3"):
+        read_external(path, CATALOGUES["other"])
+    pairs = {
+        "dr2_source_id": P.source_id - 1,
+        "dr3_source_id": P.source_id,
+        "angular_distance": np.zeros(40),
+    }
+    mapping = write(tmp_path / "map.fits", pairs)
+    found = read_external(path, CATALOGUES["other"], IdChoice(mapping=mapping))
+    np.testing.assert_array_equal(found.source_id, P.source_id)
+
+
+def test_published_catalogues_may_call_their_ids_source_id(tmp_path: Path) -> None:
+    path = a23(tmp_path / "a23.csv", P)
+    assert len(read_external(path, CATALOGUES["a23"]).source_id) == 40
+    told = {"source_id": P.source_id, "dr3_source_id": P.source_id[::-1], "p": P.g_mag}
+    # A name that tells the release wins.
+    found = read_columns(write(tmp_path / "p.csv", told), {"probability": ("p",)})
+    np.testing.assert_array_equal(found.source_id, P.source_id[::-1])
+
+
+@pytest.mark.parametrize("write_tables", [several_fits, votable])
+def test_several_tables_in_one_file(tmp_path: Path, write_tables: Any) -> None:
+    columns = {"dr3_source_id": P.source_id} | LABELS
+    parts = [{name: v[rows] for name, v in columns.items()} for rows in (slice(15), slice(15, 40))]
+    path = write_tables(tmp_path / "batches", parts[0], {"colour": np.arange(2.0)}, parts[1])
+    found = read_external(path, CATALOGUES["other"])
+    np.testing.assert_array_equal(found.source_id, P.source_id)
+    np.testing.assert_array_equal(found.values["teff"], LABELS["teff"])
+    assert any(line.startswith(f"{path}: rows of 2 tables") for line in found.remarks)
+    assert any("2: left out: no column of Gaia DR3 source ids" in line for line in found.remarks)
+    parts[1]["dr3_source_id"] = parts[1]["dr3_source_id"].copy()
+    parts[1]["dr3_source_id"][3] = P.source_id[0]
+    path = write_tables(tmp_path / "again", *parts)
+    words = rf"again, (HDU|TABLE) 2, row 4: source_id {P.source_id[0]} occurs twice"
+    with pytest.raises(InputError, match=words):
+        read_external(path, CATALOGUES["other"])
+
+
+def test_clusters_in_any_case_and_container(tmp_path: Path) -> None:
+    columns = {"Name": np.array(["M 67", "NGC 6791"]), "[Fe/H]": np.array([0.0, -999.0])}
+    for container in ("semicolon", "ECSV", "Parquet"):
+        path = CONTAINERS[container](tmp_path / container, columns)
+        words, numbers = text_columns(path, {"name": ("name",)}, {"fe_h": ("fe_h", "[fe/h]")})
+        assert words["name"].tolist() == ["M 67", "NGC 6791"]
+        np.testing.assert_array_equal(numbers["fe_h"], [0.0, np.nan])

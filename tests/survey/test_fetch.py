@@ -27,6 +27,7 @@ from aspgap_jax.survey.prepare import prepare
 from aspgap_jax.survey.xp import read_xp
 from support.apogee_files import allstar_columns, gaia_table, write_allstar, xp_columns
 from support.archive_server import MadeUpArchive, serving
+from support.table_files import CONTAINERS
 
 pytest.importorskip("astroquery", reason="fetching needs astroquery")
 
@@ -430,6 +431,23 @@ def test_bad_bulk_lists(listing: Path, tmp_path: Path) -> None:
         bulk.bulk_files(listing, 0, 1)
     with pytest.raises(InputError, match="no readable list"):
         bulk.read_listing(tmp_path)
+
+
+@pytest.mark.parametrize("container", ["bar", "Feather", "HDF5, pandas fixed", "HATS", "VOTable"])
+def test_bulk_files_of_the_stars_of_any_table(
+    listing: Path, tmp_path: Path, container: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One star in HEALPix pixel 0, one in pixel 5264, a row without an id.
+    ids = {"gaia_id": np.array([17, 5264 * 2**43 + 3, -1]), "mag": np.array([9.0, 10.0, 11.0])}
+    path = CONTAINERS[container](tmp_path / "stars", ids)
+    out = tmp_path / "files.txt"
+    command = ["fetch", "bulk_list", "--ids", str(path), "--listing", str(listing)]
+    command += ["--out", str(out)]
+    assert main(command) == 2
+    assert "gaia_id does not tell of which release its ids are" in capsys.readouterr().err
+    assert main([*command, "--id-column", "gaia_id"]) == 0
+    assert f"aspgap: {path}: 1 of 3 rows have no Gaia source id" in capsys.readouterr().err
+    assert len(out.read_text().splitlines()) == 2
 
 
 def test_fetch_as_a_user_types_it(

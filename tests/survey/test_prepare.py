@@ -38,6 +38,7 @@ from support.apogee_files import (
     write_xp,
     xp_columns,
 )
+from support.table_files import CONTAINERS, text
 from support.tiny import TINY
 
 
@@ -366,3 +367,50 @@ def test_source_ids_for_fetch(inputs: Inputs) -> None:
     table = Table({"source_id": np.array([-1, 0])})
     with pytest.raises(InputError, match="no row has a Gaia source id"):
         read_source_ids(write_gaia("ecsv", table, inputs.folder))
+
+
+@pytest.mark.parametrize(
+    "container", ["semicolon", "ColFITS", "VOTable, binary", "Parquet", "HATS", "HDF5, vaex"]
+)
+def test_every_table_may_be_in_any_container(
+    inputs: Inputs, container: str, tmp_path: Path
+) -> None:
+    gaia = {name: np.asarray(column) for name, column in gaia_table(IDS).items()}
+    gaia["phot_g_mean_mag"] = np.array([11, 12, 99.99, 13, 0, 14], np.float64)
+    allstar = {name.lower(): v for name, v in allstar_columns(IDS).items()}
+    # Empty text has no width in FITS.
+    del allstar["aspcapflags"]
+    write = CONTAINERS[container]
+    inputs.allstar = write(tmp_path / "stars", allstar)
+    prepared = inputs.prepare(gaia=[write(tmp_path / "sources", gaia)], select="usable")
+    stars = read_training_store(inputs.out)
+    assert sorted(stars.source_id.tolist()) == sorted(np.array(IDS)[[0, 1, 3, 5]].tolist())
+    assert sorted(stars.g_mag.tolist()) == [11, 12, 13, 14]
+    said = "\n".join(prepared.remarks)
+    assert "6 of 6 stars are among its 6" in said
+    assert "column phot_g_mean_mag: sentinels taken as missing values: 2" in said
+
+
+def test_prepare_says_what_it_replaced(inputs: Inputs, capsys: pytest.CaptureFixture[str]) -> None:
+    teff = np.full(6, 4800.0, np.float32)
+    teff[2] = -999.99
+    write_allstar(inputs.allstar, allstar_columns(IDS, TEFF=teff))
+    arguments = ["prepare", str(inputs.xp), "--allstar", str(inputs.allstar)]
+    assert main([*arguments, "--out", str(inputs.out), "--select", "usable"]) == 0
+    assert IDS[2] not in read_training_store(inputs.out).source_id
+    said = capsys.readouterr().err
+    assert f"aspgap: {inputs.allstar}: column TEFF: sentinels taken as missing values: 1" in said
+    assert "HDU 2: left out: no table with the columns APOGEE_ID" in said
+
+
+def test_dr2_ids_of_allstar_are_mapped(inputs: Inputs, tmp_path: Path) -> None:
+    columns = allstar_columns(IDS)
+    columns["GAIA_SOURCE_ID"] = columns.pop("GAIAEDR3_SOURCE_ID") + 1
+    write_allstar(inputs.allstar, columns)
+    pairs = {"dr2_source_id": np.array(IDS) + 1, "dr3_source_id": np.array(IDS)}
+    mapping = text(tmp_path / "neighbours.csv", pairs | {"angular_distance": np.zeros(6)})
+    command = ["prepare", str(inputs.xp), "--allstar", str(inputs.allstar), "--gaia"]
+    command += [str(inputs.gaia), "--out", str(inputs.out)]
+    assert main(command) == 2
+    assert main([*command, "--id-release", "dr2", "--id-map", str(mapping)]) == 0
+    assert sorted(read_training_store(inputs.out).source_id.tolist()) == sorted(IDS)

@@ -33,16 +33,22 @@ def open_fits_tables(opened: Opened, path: Path) -> Iterator[list[SourceTable]]:
         InputError: it has none, or one that is compressed as a table.
     """
     with fits.open(opened.path, memmap=True) as hdus:
-        tables = []
+        tables: list[SourceTable] = []
+        used: list[Any] = []
         for number, hdu in enumerate(hdus):
             if not isinstance(hdu, fits.BinTableHDU | fits.TableHDU) or not len(hdu.columns):
                 continue
             if hdu.header.get("ZTABLE") is True:
                 raise InputError(f"{path}, HDU {number}: a compressed table: `funpack` it first")
             tables.append(_table(hdu, f"HDU {number}"))
+            used.append(hdu)
         if not tables:
             raise InputError(f"{path}: a FITS file without a table; pass a table of stars")
         yield tables
+        # Else astropy copies the whole table into memory when the file is closed.
+        for hdu in used:
+            for column in hdu.columns:
+                del column.array
 
 
 def _table(hdu: Any, name: str) -> SourceTable:

@@ -84,15 +84,16 @@ def _tables(group: h5py.Group) -> Iterator[SourceTable]:
 
 
 def _table(name: str, columns: dict[str, _Column]) -> SourceTable:
-    names = tuple(columns)
+    keys = tuple(columns)
     length = min((column.rows for column in columns.values()), default=0)
 
     def blocks(places: Sequence[int]) -> Iterator[list[Raw]]:
         for start in range(0, length, BLOCK_ROWS):
             stop = min(start + BLOCK_ROWS, length)
-            yield [columns[names[place]].read(start, stop) for place in places]
+            yield [columns[keys[place]].read(start, stop) for place in places]
 
-    return SourceTable(name if name != "/" else "", names, blocks)
+    # h5py gives names that are no UTF-8 as bytes.
+    return SourceTable(_decoded(name).strip("/"), tuple(map(_decoded, keys)), blocks)
 
 
 def _rows_of(dataset: h5py.Dataset) -> Callable[[int, int], Raw]:

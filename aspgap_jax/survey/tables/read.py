@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -27,6 +28,9 @@ CONVERT: dict[str, Callable[[Raw, Place], np.ndarray]] = {
     "id": source_ids,
     "text": texts,
 }
+# Of tables that do not fit, so many are named.
+SHOWN = 5
+Counted = Callable[[str, dict[float, int]], None]
 FILL: dict[str, float | int | str] = {"number": np.nan, "integer": -1, "id": -1, "text": ""}
 
 
@@ -116,6 +120,8 @@ def read_blocks(
     path = Path(path)
     choice: Choose = choose if callable(choose) else lambda columns: choose
     files = table_files(path, remarks)
+    # Sentinels are counted for all files of a folder together.
+    counted = partial(remarks.replaced, path)
     unfit: list[tuple[str, Unfit]] = []
     fits = 0
     for file in files:
@@ -124,21 +130,23 @@ def read_blocks(
             for table in tables:
                 place = f"{file}, {table.name}" if table.name else f"{file}"
                 try:
-                    found = _find(table.columns, choice(table.columns))
+                    columns = _find(table.columns, choice(table.columns))
                 except Unfit as error:
                     unfit.append((place, error))
                     continue
                 fits += 1
                 read.append(table.name)
-                yield from _blocks(file, table, found, remarks, what)
+                yield from _blocks(file, table, columns, what, counted)
             if len(read) > 1:
                 remarks.say(f"{file}: rows of {len(read)} tables: {listed(read)}")
     if not fits:
         place, closest = min(unfit, key=lambda pair: pair[1].missing)
         others = f" (the closest of {len(unfit)} tables)" if len(unfit) > 1 else ""
         raise InputError(f"{path}: {closest}{others}" if len(files) == 1 else f"{place}: {closest}")
-    for place, reason in unfit:
+    for place, reason in unfit[:SHOWN]:
         remarks.say(f"{place}: left out: {reason}")
+    if len(unfit) > SHOWN:
+        remarks.say(f"{path}: left out likewise: {len(unfit) - SHOWN:,} more tables")
 
 
 @contextmanager
@@ -195,8 +203,8 @@ def _blocks(
     path: Path,
     table: SourceTable,
     found: Sequence[tuple[Wanted, tuple[int, ...]]],
-    remarks: Remarks,
     what: str,
+    counted: Counted,
 ) -> Iterator[Block]:
     places = [place for _, several in found for place in several]
     row, given = 1, False
@@ -213,19 +221,19 @@ def _blocks(
             columns = {}
             for wanted, several in found:
                 at = [Place(path, table.name, table.columns[place], row) for place in several]
-                copies = [_converted(cells.pop(0), wanted, place, remarks) for place in at]
+                copies = [_converted(cells.pop(0), wanted, place, counted) for place in at]
                 columns[wanted.name] = _agreed(copies, at)
         block = Block(path, table.name, row, columns)
         row, given = row + block.rows, True
         yield block
 
 
-def _converted(cells: Raw, wanted: Wanted, place: Place, remarks: Remarks) -> np.ndarray:
+def _converted(cells: Raw, wanted: Wanted, place: Place, counted: Counted) -> np.ndarray:
     values = CONVERT[wanted.content](cells, place)
     if wanted.content != "number":
         return values
     cleaned = without_sentinels(values, wanted.kind)
-    remarks.replaced(place.path, place.column, cleaned.replaced)
+    counted(place.column, cleaned.replaced)
     return cleaned.values
 
 

@@ -34,8 +34,7 @@ class Remarks:
     def lines(self) -> tuple[str, ...]:
         """Everything, one line a remark."""
         counts = (
-            f"{path}: column {column}: {found.total():,} values stand for missing ones and are "
-            f"taken as missing ("
+            f"{path}: column {column}: sentinels taken as missing values: {found.total():,} ("
             + ", ".join(f"{number:g}: {count:,}" for number, count in found.most_common(4))
             + (", ..." if len(found) > 4 else "")
             + ")"

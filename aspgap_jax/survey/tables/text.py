@@ -144,20 +144,21 @@ def _blocks(
             include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string())
         ),
     }
-    with opened.stream() as stream:
-        try:
-            reader = pacsv.open_csv(pa.PythonFile(stream, mode="r"), **options)
-            for batch in reader:
-                yield [batch.column(index) for index in range(len(wanted))]
-        except pa.ArrowInvalid as error:
-            # A table without rows is no error here.
-            if "Empty CSV file" in str(error):
-                return
-            found = ROW.fullmatch(str(error))
-            if found is None:
-                raise
-            what = " ".join(found["what"].split())[:160]
-            raise InputError(
-                f"{path}, row {int(found['row']) - header.lines}: no readable table ({what}); "
-                f"correct the row, or download the file again"
-            ) from error
+    # Arrow reads ahead in a thread of its own, which must not meet a file of Python's that
+    # was closed meanwhile.
+    stream = pa.input_stream(str(opened.path), compression="gzip" if opened.packed else None)
+    try:
+        for batch in pacsv.open_csv(stream, **options):
+            yield [batch.column(index) for index in range(len(wanted))]
+    except pa.ArrowInvalid as error:
+        # A table without rows is no error here.
+        if "Empty CSV file" in str(error):
+            return
+        found = ROW.fullmatch(str(error))
+        if found is None:
+            raise
+        what = " ".join(found["what"].split())[:160]
+        raise InputError(
+            f"{path}, row {int(found['row']) - header.lines}: no readable table ({what}); "
+            f"correct the row, or download the file again"
+        ) from error
