@@ -81,6 +81,7 @@ COLUMNS: tuple[ColumnSpec, ...] = (
 
 TRUST: tuple[ColumnSpec, ...] = (
     *label_columns("spread_", "Standard deviation of {} over the ensemble of networks"),
+    *label_columns("noise_", "Error in {} that the networks themselves give, not calibrated"),
     ColumnSpec("snr_bp", "", "Signal-to-noise ratio in G_BP", np.float32),
     ColumnSpec("flags", "", "Quality bits, 0 for none (aspgap_jax.flags)", np.int32),
 )

@@ -382,6 +382,19 @@ def from_json(text: str, *, source: str = "config") -> Config:
         values = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{source}: no valid JSON ({error})") from error
+    return from_values(values, source=source)
+
+
+def from_values(values: Any, *, source: str = "config") -> Config:
+    """A config of what JSON holds, parsed already.
+
+    Args:
+        values: as :func:`dataclasses.asdict` makes them; fields left out keep their default.
+        source: how errors call them.
+
+    Raises:
+        InputError: no mapping, an unknown field, or a value of another type.
+    """
     config: Config = _build(Config, values, source)
     return config
 

@@ -11,7 +11,9 @@ inputs and outputs scatter around zero; spectra outside are normalised flux.
 
 Between the hallucinator's last layer and the APOGEE decoder's first there is no
 nonlinearity and no dropout: their product is one layer. :func:`merge` makes it,
-and the labels of the second branch come without the spectrum.
+and the labels of the second branch come without the spectrum. Nor is there any
+between the encoder's last layer and what reads the latents: :func:`absorb` makes
+the networks that predict, without latents and without spectrum.
 """
 
 from __future__ import annotations
@@ -26,17 +28,20 @@ import jax.numpy as jnp
 
 from aspgap_jax import labels
 from aspgap_jax.config import Model
-from aspgap_jax.typing import XP, Labels, Latents, Spectra
+from aspgap_jax.typing import XP, Array, Float, Labels, Latents, Spectra
 
 __all__ = [
     "MLP",
+    "Absorbed",
     "Outputs",
     "Params",
+    "Variables",
+    "absorb",
     "apply",
     "decode_apogee",
     "decode_xp",
     "encode",
-    "fold_latents",
+    "encode_hidden",
     "hallucinate",
     "init",
     "init_apogee_decoder",
@@ -48,6 +53,7 @@ __all__ = [
 
 Variables = Any
 """A Flax parameter pytree, ``{"params": {...}}``."""
+Hidden = Float[Array, "star hidden"]
 
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -118,6 +124,21 @@ class Params(NamedTuple):
     encoder: Variables
     hallucinator: Variables
     xp_decoder: Variables
+
+
+class Absorbed(NamedTuple):
+    """The blocks as prediction runs them: the same labels from fewer layers.
+
+    Attributes:
+        encoder: without its last layer, for :func:`encode_hidden`.
+        xp_decoder: reads the encoder's last hidden layer, for :func:`decode_xp`.
+        second: hallucinator and APOGEE decoder merged; reads the same, for
+            :func:`read_hallucinated`.
+    """
+
+    encoder: Variables
+    xp_decoder: Variables
+    second: Variables
 
 
 class Outputs(NamedTuple):
@@ -243,8 +264,7 @@ def _split(key: jax.Array | None) -> jax.Array | tuple[None, None, None]:
 
 
 def encode(cfg: Model, params: Params, xp: XP, key: jax.Array | None = None) -> Latents:
-    """Scaled XP spectra to latents; to the last hidden layer where :func:`fold_latents`
-    has left the encoder without its last one.
+    """Scaled XP spectra to latents.
 
     Args:
         cfg: sizes of the blocks.
@@ -255,21 +275,26 @@ def encode(cfg: Model, params: Params, xp: XP, key: jax.Array | None = None) -> 
     Returns:
         Latents ``[star, latent]``.
     """
-    if len(params.encoder["params"]) == len(cfg.encoder):
-        hidden = _block(cfg, cfg.encoder, exact=(0,))
-        return ACTIVATIONS[cfg.activation](_run(hidden, params.encoder, xp, None))
     return _run(encoder(cfg), params.encoder, xp, key)
 
 
+def encode_hidden(cfg: Model, params: Absorbed, xp: XP) -> Hidden:
+    """Scaled XP spectra to the encoder's last hidden layer; themselves if it has none."""
+    if not cfg.encoder:
+        return xp
+    hidden = _block(cfg, cfg.encoder, exact=(0,))
+    return ACTIVATIONS[cfg.activation](_run(hidden, params.encoder, xp, None))
+
+
 def decode_xp(
-    cfg: Model, params: Params, latents: Latents, key: jax.Array | None = None
+    cfg: Model, params: Params | Absorbed, latents: Latents, key: jax.Array | None = None
 ) -> tuple[Labels, Labels]:
     """Latents to scaled labels and the ln of their standard deviations.
 
     Args:
         cfg: sizes of the blocks.
         params: of :func:`init`.
-        latents: of :func:`encode`.
+        latents: of :func:`encode`; of :func:`encode_hidden` for absorbed blocks.
         key: drives dropout; ``None`` switches it off.
 
     Returns:
@@ -342,31 +367,31 @@ def merge(params: Params, decoder: Variables, compute: str = "float32") -> Varia
     return {"params": {f"Dense_{i}": layer for i, layer in enumerate(layers)}}
 
 
-def fold_latents(encoder: Variables, *readers: Variables) -> tuple[Variables, ...]:
-    """The encoder without its last layer, and readers of latents with it in their first.
+def absorb(params: Params, decoder: Variables) -> Absorbed:
+    """The blocks as prediction runs them; training keeps them apart.
 
-    Latents are a linear function of the encoder's last hidden layer, and whatever
-    reads them begins with a linear one: W_e W_r and b_e W_r + b_r are one layer. For
-    prediction; training keeps the two apart.
+    Latents are a linear function of the encoder's last hidden layer, and both blocks
+    that read them begin with a linear one: W_e W_r and b_e W_r + b_r are one layer.
 
     Args:
-        encoder: parameters of :func:`encode`, with a hidden layer at least.
-        readers: parameters of MLPs of latents.
-
-    Returns:
-        the encoder, for :func:`encode`, and the readers, in order.
+        params: the trained blocks.
+        decoder: the APOGEE decoder.
     """
-    layers = encoder["params"]
+    layers = params.encoder["params"]
     last = layers[f"Dense_{len(layers) - 1}"]
     hidden = {name: layers[name] for name in layers if layers[name] is not last}
 
-    def fold(reader: Variables) -> Variables:
+    def reads_hidden(reader: Variables) -> Variables:
         first = reader["params"]["Dense_0"]
         kernel = jnp.matmul(last["kernel"], first["kernel"], precision="highest")
         bias = jnp.matmul(last["bias"], first["kernel"], precision="highest") + first["bias"]
         return {"params": reader["params"] | {"Dense_0": {"kernel": kernel, "bias": bias}}}
 
-    return {"params": hidden}, *map(fold, readers)
+    return Absorbed(
+        encoder={"params": hidden},
+        xp_decoder=reads_hidden(params.xp_decoder),
+        second=reads_hidden(merge(params, decoder)),
+    )
 
 
 def read_hallucinated(

@@ -91,6 +91,28 @@ def test_the_hallucinated_spectrum_is_what_the_apogee_decoder_reads() -> None:
     assert abs(float(flux.mean()) - 1.0) < 0.5
 
 
+@pytest.mark.parametrize(("hidden", "latent"), [((7, 6), 9), ((7, 6), 2), ((), 5)])
+def test_absorbed_blocks_give_the_labels_of_those_that_were_trained(
+    hidden: tuple[int, ...], latent: int
+) -> None:
+    """Of wide latents, of narrow ones, and of an encoder without a hidden layer."""
+    cfg = replace(SMALL, encoder=hidden, latent=latent)
+    params = model.init(jax.random.key(0), cfg, n_xp=9, n_pixels=11)
+    decoder = model.init_apogee_decoder(jax.random.key(1), cfg, n_pixels=11)
+    params, decoder = jax.tree.map(lambda leaf: leaf + 0.1, (params, decoder))
+    xp = jax.random.normal(jax.random.key(2), (6, 9))
+    absorbed = model.absorb(params, decoder)
+    assert len(absorbed.encoder["params"]) == len(hidden)
+    found = model.encode_hidden(cfg, absorbed, xp)
+    expected = model.apply(cfg, params, decoder, xp)
+    pairs = zip(model.decode_xp(cfg, absorbed, found), expected[:2], strict=True)
+    for mean, wanted in (
+        *pairs,
+        (model.read_hallucinated(cfg, absorbed.second, found), expected.apogee_mean),
+    ):
+        np.testing.assert_allclose(mean, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_the_merged_layer_is_the_two_that_it_replaces() -> None:
     """Labels and gradients, also those of W_h, against the spelled-out second branch."""
     params = model.init(jax.random.key(0), SMALL, n_xp=9, n_pixels=11)
@@ -220,7 +242,9 @@ def test_activation_and_initial_weights_are_settings(
     np.testing.assert_allclose(
         model.encode(cfg, params, jnp.asarray(x)), hidden @ np.asarray(last["kernel"]), atol=2e-5
     )
-    # Folding the latents away keeps the nonlinearity before them.
-    folded, _ = model.fold_latents(params.encoder, params.xp_decoder)
-    slim = params._replace(encoder=folded)
-    np.testing.assert_allclose(model.encode(cfg, slim, jnp.asarray(x)), hidden, atol=2e-5)
+    # What predicts keeps the nonlinearity before the absorbed latents.
+    decoder = model.init_apogee_decoder(jax.random.key(1), cfg, n_pixels=11)
+    absorbed = model.absorb(params, decoder)
+    np.testing.assert_allclose(
+        model.encode_hidden(cfg, absorbed, jnp.asarray(x)), hidden, atol=2e-5
+    )

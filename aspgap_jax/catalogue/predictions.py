@@ -1,11 +1,14 @@
 """Predicted labels in memory, with what is known of the stars, and their HDF5 file.
 
-Layout of the file (format version 1)::
+Layout of the file (format version 2)::
 
     /source_id     int64   (star)         Gaia source id
     /fold          int16   (star)         fold the star was predicted out of, or -1
     /prediction    float32 (star, label)  predicted labels in physical units
-    /sigma         float32 (star, label)  their 1-sigma uncertainties
+    /sigma         float32 (star, label)  their calibrated 1-sigma uncertainties
+    /aleatoric     float32 (star, label)  part of it that the spectrum leaves open, uncalibrated
+    /epistemic     float32 (star, label)  part that the training leaves open, uncalibrated
+    /flags         int32   (star)         quality bits (aspgap_jax.flags)
     /truth         float32 (star, label)  reference labels, NaN where unknown
     /truth_error   float32 (star, label)  their 1-sigma errors, NaN where unknown
     /g_mag         float32 (star)         Gaia G [mag]
@@ -32,16 +35,22 @@ from aspgap_jax.files.hdf5 import open_store, read_columns, write_columns
 __all__ = ["Predictions", "read_predictions", "write_predictions"]
 
 FORMAT = "aspgap predictions"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+CURE = "`aspgap crossval` or `aspgap demo`, into another folder"
 DTYPES = {
     "source_id": np.int64,
     "fold": np.int16,
     "prediction": np.float32,
     "sigma": np.float32,
+    "aleatoric": np.float32,
+    "epistemic": np.float32,
+    "flags": np.int32,
     "truth": np.float32,
     "truth_error": np.float32,
     "g_mag": np.float32,
 }
+PER_STAR = ("source_id", "fold", "flags", "g_mag")
+"""The rest has a label axis."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,10 @@ class Predictions:
         fold: the fold a star was predicted out of, that is, by a model that has
             not seen it; -1 where the model has no fold.
         prediction: ``[star, label]``.
-        sigma: the model's own 1-sigma uncertainty of ``prediction``.
+        sigma: 1-sigma uncertainty of ``prediction``, calibrated on stars of the other folds.
+        aleatoric: what the networks say of it themselves, not calibrated.
+        epistemic: standard deviation over the networks, not calibrated.
+        flags: quality bits of :data:`aspgap_jax.flags.FLAGS` ``[star]``.
         truth: reference labels ``[star, label]``, NaN where unknown.
         truth_error: their 1-sigma errors, NaN where unknown.
         g_mag: Gaia G, mag.
@@ -67,6 +79,9 @@ class Predictions:
     fold: Int[np.ndarray, " star"]
     prediction: Float[np.ndarray, "star label"]
     sigma: Float[np.ndarray, "star label"]
+    aleatoric: Float[np.ndarray, "star label"]
+    epistemic: Float[np.ndarray, "star label"]
+    flags: Int[np.ndarray, " star"]
     truth: Float[np.ndarray, "star label"]
     truth_error: Float[np.ndarray, "star label"]
     g_mag: Float[np.ndarray, " star"]
@@ -75,7 +90,7 @@ class Predictions:
     def __post_init__(self) -> None:
         per_star, per_label = (len(self),), (len(self), len(labels.LABELS))
         for name in DTYPES:
-            shape = per_star if name in ("source_id", "fold", "g_mag") else per_label
+            shape = per_star if name in PER_STAR else per_label
             if (found := getattr(self, name).shape) != shape:
                 raise ValueError(f"{name} must have the shape {shape}, it has {found}")
         for name, values in self.columns.items():
@@ -102,7 +117,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         predictions: of a run.
     """
     label_units = ", ".join(label.unit for label in labels.LABELS)
-    units = dict.fromkeys(DTYPES, label_units) | {"source_id": "", "fold": "", "g_mag": "mag"}
+    units = dict.fromkeys(DTYPES, label_units) | dict.fromkeys(PER_STAR, "") | {"g_mag": "mag"}
     with replace_file(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
@@ -119,5 +134,5 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         InputError: see :func:`aspgap_jax.files.hdf5.open_store`.
     """
-    with open_store(path, FORMAT, FORMAT_VERSION, cure="`aspgap predict`") as file:
+    with open_store(path, FORMAT, FORMAT_VERSION, cure=CURE) as file:
         return Predictions(**{name: file[name][()] for name in DTYPES}, columns=read_columns(file))

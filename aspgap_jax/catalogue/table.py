@@ -1,4 +1,5 @@
-"""The catalogue of a run as a table in memory: the columns of the paper's Table 2 that it has."""
+"""The catalogue of a run as a table in memory: the columns of the paper's Table 2 that it
+has, and how far to trust its labels."""
 
 from __future__ import annotations
 
@@ -10,21 +11,21 @@ from astropy.table import Column, Table
 
 from aspgap_jax import labels
 from aspgap_jax.catalogue.predictions import Predictions
-from aspgap_jax.columns import COLUMNS, ColumnSpec
+from aspgap_jax.columns import COLUMNS, TRUST, ColumnSpec
 from aspgap_jax.files.tables import write_table
 
 __all__ = [
-    "Catalogue",
+    "RunCatalogue",
     "catalogue_table",
     "write_catalogue",
 ]
 
 
-class Catalogue(NamedTuple):
+class RunCatalogue(NamedTuple):
     """The catalogue, and what it lacks.
 
     Attributes:
-        table: a row a star, columns in the order of :data:`COLUMNS`.
+        table: a row a star, columns in the order of :data:`COLUMNS`, then of :data:`TRUST`.
         absent: names of the columns of :data:`COLUMNS` that the data do not have.
     """
 
@@ -32,19 +33,30 @@ class Catalogue(NamedTuple):
     absent: tuple[str, ...]
 
 
-def catalogue_table(predictions: Predictions) -> Catalogue:
-    """The columns of Table 2 that ``predictions`` have, with units and descriptions.
+def catalogue_table(predictions: Predictions) -> RunCatalogue:
+    """The columns of Table 2 and of :data:`TRUST` that ``predictions`` have, with units and
+    descriptions.
 
     The colour ``bp_rp`` is computed where both magnitudes are given and it is not.
     """
     data: dict[str, np.ndarray] = dict(predictions.columns)
     if "bp_rp" not in data and {"phot_bp_mean_mag", "phot_rp_mean_mag"} <= data.keys():
         data["bp_rp"] = data["phot_bp_mean_mag"] - data["phot_rp_mean_mag"]
-    data |= {"source_id": predictions.source_id, "phot_g_mean_mag": predictions.g_mag}
+    data |= {
+        "source_id": predictions.source_id,
+        "phot_g_mean_mag": predictions.g_mag,
+        "flags": predictions.flags,
+    }
+    by_prefix = {
+        "": predictions.prediction,
+        "e_": predictions.sigma,
+        "spread_": predictions.epistemic,
+        "noise_": predictions.aleatoric,
+    }
     for index, label in enumerate(labels.LABELS):
-        data[label.catalogue] = predictions.prediction[:, index]
-        data[f"e_{label.catalogue}"] = predictions.sigma[:, index]
-    return Catalogue(
+        for prefix, values in by_prefix.items():
+            data[f"{prefix}{label.catalogue}"] = values[:, index]
+    return RunCatalogue(
         table=Table(
             [
                 Column(
@@ -53,7 +65,7 @@ def catalogue_table(predictions: Predictions) -> Catalogue:
                     unit=spec.unit or None,
                     description=spec.description,
                 )
-                for spec in COLUMNS
+                for spec in (*COLUMNS, *TRUST)
                 if spec.name in data
             ]
         ),

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 Tree = TypeVar("Tree")
+EMPTY = "arrays without elements"
 
 # Orbax logs every save at the level of warnings where absl is not set up.
 logging.getLogger("absl").setLevel(logging.ERROR)
@@ -221,54 +222,82 @@ def wait_for_others(name: str) -> None:
 
 
 def save_arrays(folder: Path, arrays: Any) -> None:
-    """Write a pytree of arrays to a new folder.
+    """Write a NamedTuple of arrays, mappings of arrays and such NamedTuples to a new folder.
 
     Args:
         folder: must not be there yet.
-        arrays: the pytree.
+        arrays: the NamedTuple.
     """
+    host = to_host(arrays)
     # Orbax refuses arrays without elements; their shape says all about them.
-    stored = jax.tree.map(lambda leaf: leaf if leaf.size else None, to_host(arrays))
+    empty = {
+        _name(path): (leaf.shape, str(leaf.dtype))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(host)
+        if not leaf.size
+    }
+    stored = jax.tree.map(lambda leaf: leaf if leaf.size else None, host)
     with _checkpointer() as checkpointer:
-        checkpointer.save(folder.absolute(), stored)
+        checkpointer.save(folder.absolute(), stored, custom_metadata={EMPTY: empty})
     # It names the folder on the machine that wrote it. Reading does without.
     (folder / "commit_success.txt").unlink(missing_ok=True)
 
 
-def load_arrays(folder: Path, abstract: Any) -> Any:
-    """Read a pytree of arrays.
+def load_arrays(folder: Path, kind: type[Tree]) -> Tree:
+    """Read what :func:`save_arrays` wrote; shapes and types are those on disk.
 
     Args:
-        folder: of :func:`save_arrays`.
-        abstract: the same pytree of shapes and dtypes.
+        folder: of the arrays.
+        kind: the NamedTuple that they are, its fields annotated with their types.
 
     Returns:
-        The pytree, on this machine's first device.
+        The NamedTuple, on this machine's first device.
 
     Raises:
-        InputError: it is damaged or has other shapes.
+        InputError: they are damaged, or another NamedTuple.
     """
     # The arrays may come from another machine: put them on this one's first device.
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
-    def place(leaf: Any) -> jax.ShapeDtypeStruct | None:
-        if not leaf.size:
-            return None
+    def place(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     try:
         with _checkpointer() as checkpointer:
-            stored = checkpointer.restore(folder.absolute(), jax.tree.map(place, abstract))
+            metadata = checkpointer.metadata(folder.absolute())
+            abstract = jax.tree.map(place, metadata.item_metadata.tree)
+            stored = checkpointer.restore(folder.absolute(), abstract)
+        empty = (metadata.custom_metadata or {}).get(EMPTY, {})
+        found: Tree = _as_kind(kind, stored, {n: jnp.zeros(*like) for n, like in empty.items()})
     except Exception as error:  # Orbax and TensorStore raise many kinds
         raise InputError(
-            f"{folder.parent}: the bundle's arrays cannot be read ({_first_line(error)}): "
-            "copy it again, or train again"
+            f"{folder.parent}: the arrays cannot be read ({_first_line(error)}): "
+            "copy them again, or train again"
         ) from error
-    return jax.tree.map(
-        lambda leaf, array: jnp.zeros(leaf.shape, leaf.dtype) if array is None else array,
-        abstract,
-        stored,
+    return found
+
+
+def _as_kind(kind: Any, stored: Any, empty: Mapping[str, jax.Array], name: str = "") -> Any:
+    """Nested mappings as the NamedTuples that they were."""
+    if name in empty:
+        return empty[name]
+    # Where several kinds are allowed, their fields tell them apart.
+    kinds = [each for each in (kind, *get_args(kind)) if hasattr(each, "_fields")]
+    if not kinds:
+        return stored
+    found = next((each for each in kinds if set(each._fields) == set(stored)), None)
+    if found is None:
+        raise ValueError(f"no {kinds[0].__name__}: it has {', '.join(stored)}")
+    hints = get_type_hints(found)
+    return found(
+        **{
+            field: _as_kind(hints[field], value, empty, f"{name}.{field}")
+            for field, value in stored.items()
+        }
     )
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path)
 
 
 def _checkpointer() -> ocp.StandardCheckpointer:

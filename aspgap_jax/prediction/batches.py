@@ -18,14 +18,21 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from aspgap_jax.columns import COLUMNS, TRUST, ColumnSpec, label_columns
 from aspgap_jax.config import Config
 from aspgap_jax.errors import InputError
-from aspgap_jax.prediction.bundle import BundleInfo, check_spectra
+from aspgap_jax.prediction.bundle import Bundle, BundleInfo, check_spectra
 from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, band_snr, label_stars
-from aspgap_jax.prediction.predict import Bundle, folded
 from aspgap_jax.survey.xp import BANDS, XPChunk
 from aspgap_jax.survey.xp.instrument import check_release
 from aspgap_jax.typing import Array, Float, Int
 
-__all__ = ["DEFAULT", "BatchLabels", "LabelColumns", "PredictOptions", "Predicting"]
+__all__ = [
+    "DEFAULT",
+    "BatchLabeller",
+    "BatchLabels",
+    "LabelColumns",
+    "PredictOptions",
+    "label_options",
+    "star_batch",
+]
 
 # Stars a batch and device. On a CPU the activations of so many stay in its caches;
 # a GPU wants more to be busy.
@@ -59,6 +66,47 @@ class PredictOptions:
 DEFAULT = PredictOptions()
 
 
+def star_batch(
+    chunk: XPChunk, g_mag: np.ndarray, ruwe: np.ndarray, options: PredictOptions
+) -> StarBatch:
+    """The stars of a chunk as arrays for the device, still on the host (float32).
+
+    Args:
+        chunk: the spectra.
+        g_mag: Gaia G, mag; NaN: taken from the spectrum.
+        ruwe: Gaia's ruwe; NaN where unknown.
+        options: how to predict.
+    """
+    present = chunk.present
+    if not present.shape[1]:
+        # Sampled spectra show a missing band by their holes.
+        present = np.ones((len(chunk), len(BANDS)), bool)
+    host = {
+        "xp": chunk.coefficients,
+        "xp_error": chunk.errors,
+        "g_mag": g_mag,
+        "present": present,
+        "ruwe": ruwe,
+        "correlations": chunk.correlations if options.propagate == "full" else None,
+    }
+    return StarBatch(**jax.tree.map(_in_single_precision, host))
+
+
+def _in_single_precision(values: np.ndarray) -> np.ndarray:
+    return values if values.dtype == np.bool_ else values.astype(np.float32, copy=False)
+
+
+def label_options(chunk: XPChunk, options: PredictOptions) -> LabelOptions:
+    """What is asked of the device for such spectra."""
+    return LabelOptions(
+        representation="continuous" if chunk.representation == "continuous" else "sampled",
+        compute=options.compute,
+        second_path=options.second_path,
+        propagate=options.propagate,
+        n_bp=chunk.n_bp,
+    )
+
+
 class BatchLabels(NamedTuple):
     """What the device returns; its batch may be longer than its stars.
 
@@ -71,7 +119,7 @@ class BatchLabels(NamedTuple):
     flags: Int[Array, " star"]
 
 
-class Predicting:
+class BatchLabeller:
     """A bundle on its devices; a call predicts the stars of one chunk.
 
     Every local device takes an equal share of the batch.
@@ -95,7 +143,7 @@ class Predicting:
         self.batch_size = -(-size // len(devices)) * len(devices)
         mesh = Mesh(np.array(devices), ("star",), axis_types=(AxisType.Auto,))
         self._stars = NamedSharding(mesh, PartitionSpec("star"))
-        self._bundle = jax.device_put(folded(bundle), NamedSharding(mesh, PartitionSpec()))
+        self._bundle = jax.device_put(bundle, NamedSharding(mesh, PartitionSpec()))
 
     def check(self, chunk: XPChunk) -> None:
         """Raise ``InputError`` where the bundle does not take such spectra."""
@@ -110,36 +158,18 @@ class Predicting:
             g_mag: Gaia G, mag; NaN: taken from the spectrum.
             ruwe: Gaia's ruwe; NaN where unknown.
         """
-        present = chunk.present
-        if not present.shape[1]:
-            # Sampled spectra show a missing band by their holes.
-            present = np.ones((len(chunk), len(BANDS)), bool)
-        correlations = chunk.correlations if self.options.propagate == "full" else None
-        host = (
-            self._padded(chunk.coefficients, np.nan),
-            self._padded(chunk.errors, np.nan),
-            self._padded(g_mag, np.nan),
-            self._padded(present, False),
-            np.full((self.batch_size, len(BANDS)), np.nan, np.float32),
-            self._padded(ruwe, np.nan),
-            None if correlations is None else self._padded(correlations, np.nan),
+        host = jax.tree.map(self._padded, star_batch(chunk, g_mag, ruwe, self.options))
+        batch = jax.device_put(host, self._stars)
+        return _label_columns(
+            self._bundle, batch, self.info.config, label_options(chunk, self.options)
         )
-        batch = StarBatch(*jax.device_put(host, self._stars))
-        options = LabelOptions(
-            representation="continuous" if chunk.representation == "continuous" else "sampled",
-            compute=self.options.compute,
-            second_path=self.options.second_path,
-            propagate=self.options.propagate,
-            n_bp=chunk.n_bp,
-        )
-        return _label_columns(self._bundle, batch, self.info.config, options)
 
-    def _padded(self, values: np.ndarray, fill: float | bool) -> np.ndarray:
-        """``values`` in the type and with the rows of a batch."""
-        dtype = np.bool_ if values.dtype == np.bool_ else np.float32
+    def _padded(self, values: np.ndarray) -> np.ndarray:
+        """``values`` with the rows of a batch."""
         if len(values) == self.batch_size:
-            return values.astype(dtype, copy=False)
-        out = np.full((self.batch_size, *values.shape[1:]), fill, dtype)
+            return values
+        fill = False if values.dtype == np.bool_ else np.nan
+        out = np.full((self.batch_size, *values.shape[1:]), fill, values.dtype)
         out[: len(values)] = values
         return out
 
@@ -150,12 +180,10 @@ def _label_columns(
 ) -> BatchLabels:
     """Labels of a batch, column by column: one transfer, and nothing to rearrange."""
     found = label_stars(bundle, batch, cfg, options)
-    blocks = [found.mean, found.sigma, found.epistemic]
+    blocks = [found.mean, found.sigma, found.epistemic, found.aleatoric]
     if options.propagate != "none":
         blocks.append(found.propagated)
-    # label_stars raises without.
-    assert bundle.trust is not None
-    blocks.append(band_snr(bundle.trust, batch, options))
+    blocks.append(band_snr(bundle, batch, options))
     return BatchLabels(jnp.concatenate(blocks, axis=1).T, found.flags)
 
 
@@ -173,7 +201,7 @@ class LabelColumns:
     def __init__(self, options: PredictOptions) -> None:
         known = {spec.name: spec for spec in (*COLUMNS, *TRUST)}
         values = [*label_columns("", "{}"), *label_columns("e_", "{}")]
-        values += label_columns("spread_", "{}")
+        values += [*label_columns("spread_", "{}"), *label_columns("noise_", "{}")]
         propagated = label_columns("prop_", "Part of the error of {} that the XP errors make")
         self._values = [known[spec.name] for spec in values]
         self._values += propagated if options.propagate != "none" else ()

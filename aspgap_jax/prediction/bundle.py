@@ -1,7 +1,9 @@
-"""Bundles on disk: what prediction needs, and what it is.
+"""What training gives and what predicts, and both on disk.
 
-A bundle is a folder: ``arrays/`` (Orbax) and ``bundle.json`` (what the arrays
-are). Nothing is pickled. One comes with the package: :func:`released_bundle`.
+A bundle is a folder: ``bundle.json`` (what it is), ``arrays/`` (the :class:`Bundle`,
+Orbax) and, in the bundle of a run, ``networks/`` (the :class:`Networks`, from which
+spectra can still be hallucinated). Nothing is pickled. One bundle comes with the package:
+:func:`released_bundle`.
 """
 
 from __future__ import annotations
@@ -11,34 +13,71 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-
-import jax
-import jax.numpy as jnp
+from typing import NamedTuple
 
 import aspgap_jax
-from aspgap_jax import config, labels, model
+from aspgap_jax import config, labels
 from aspgap_jax.config import Config
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.files.orbax import load_arrays, save_arrays
-from aspgap_jax.prediction.domain import (
-    N_COMPONENTS,
-    N_LATENT,
-    SCORES,
-    Domain,
-    LatentStatistics,
-    hull_directions,
-)
-from aspgap_jax.prediction.photometry import BANDS, Photometry
-from aspgap_jax.prediction.predict import Bundle, Trust, with_second_path, without_spectra
+from aspgap_jax.model import Absorbed, Params, Variables
+from aspgap_jax.prediction.domain import Domain
+from aspgap_jax.prediction.photometry import Photometry
 from aspgap_jax.prediction.uncertainty import Calibration
 from aspgap_jax.preprocessing.folds import Assignment
-from aspgap_jax.preprocessing.representation import Whitened
-from aspgap_jax.preprocessing.scaling import RobustScaler, Scalers
+from aspgap_jax.preprocessing.scaling import Scalers
+from aspgap_jax.typing import Array, Float
 
-__all__ = ["BundleInfo", "check_spectra", "load_bundle", "released_bundle", "save_bundle"]
+__all__ = [
+    "Bundle",
+    "BundleInfo",
+    "Networks",
+    "check_spectra",
+    "load_bundle",
+    "load_networks",
+    "released_bundle",
+    "save_bundle",
+]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+
+
+class Networks(NamedTuple):
+    """The networks as they were trained ``[member, ...]``.
+
+    Attributes:
+        params: encoder, hallucinator and XP decoder.
+        decoder: the frozen APOGEE decoder of the second branch.
+        scalers: of spectra and labels.
+    """
+
+    params: Params
+    decoder: Variables
+    scalers: Scalers
+
+
+class Bundle(NamedTuple):
+    """All that predicts; of :func:`aspgap_jax.prediction.assess.assess`.
+
+    Attributes:
+        params: of every member, with latents and hallucinated spectrum absorbed
+            ``[member, ...]``.
+        scalers: of every member's spectra and labels ``[member, ...]``.
+        calibration: of the uncertainties.
+        domain: scores and thresholds of the flags.
+        photometry: synthetic magnitudes; G where a file has none.
+        instrument: from BP and RP coefficients to sampled fluxes, in units of
+            :data:`aspgap_jax.prediction.spectra.FLUX_UNIT`; no columns where the
+            networks take coefficients themselves.
+    """
+
+    params: Absorbed
+    scalers: Scalers
+    calibration: Calibration
+    domain: Domain
+    photometry: Photometry
+    instrument: Float[Array, "xp coeff"]
 
 
 @dataclass(frozen=True)
@@ -49,25 +88,22 @@ class BundleInfo:
         config: of the training.
         representation: of the spectra it takes, ``continuous`` or ``sampled``.
         n_xp: width of such a spectrum.
-        n_pixels: width of an APOGEE-like spectrum.
+        n_coefficients: width of a spectrum of coefficients that it takes too,
+            through the instrument matrix; 0 if it takes none.
+        n_parameters: trainable parameters of a member.
         label_names: label columns, in order.
         members: which training each member is.
         apogee_spectra: what the APOGEE decoder was pre-trained on.
-        n_coefficients: width of a spectrum of coefficients that it takes too,
-            through the instrument matrix; 0 if it takes none.
-        whole: whether it has the hallucinator and the APOGEE decoder themselves,
-            or only their merged second path (the released bundle, for its size).
     """
 
     config: Config
     representation: str
     n_xp: int
-    n_pixels: int
+    n_coefficients: int
+    n_parameters: int
     label_names: tuple[str, ...]
     members: tuple[Assignment, ...]
     apogee_spectra: str
-    n_coefficients: int = 0
-    whole: bool = True
 
 
 def released_bundle() -> Path:
@@ -92,23 +128,27 @@ def check_spectra(info: BundleInfo, representation: str, n_xp: int) -> None:
         )
 
 
-def save_bundle(folder: Path, bundle: Bundle, info: BundleInfo) -> None:
+def save_bundle(
+    folder: Path, bundle: Bundle, info: BundleInfo, networks: Networks | None = None
+) -> None:
     """Write a bundle; ``bundle.json`` comes last and marks it finished.
 
     Args:
         folder: is replaced.
-        bundle: of :func:`aspgap_jax.prediction.assess.assess`; of
-            :func:`aspgap_jax.prediction.predict.without_spectra` where ``info.whole`` is false.
+        bundle: what predicts.
         info: what it is.
+        networks: as they were trained; without, no spectrum can be hallucinated, and
+            the folder has half the size or less.
     """
     folder = folder.absolute()
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     save_arrays(folder / "arrays", bundle)
+    if networks is not None:
+        save_arrays(folder / "networks", networks)
     description = dataclasses.asdict(info) | {
         "format_version": FORMAT_VERSION,
-        "config": json.loads(config.to_json(info.config)),
         "members": [member._asdict() for member in info.members],
     }
     write_text(folder / "bundle.json", json.dumps(description, indent=2) + "\n")
@@ -124,6 +164,30 @@ def load_bundle(folder: Path | None = None) -> tuple[Bundle, BundleInfo]:
         InputError: there is none, it is damaged, of an older format, or it has
             other labels.
     """
+    folder, info = _open(folder)
+    return load_arrays(folder / "arrays", Bundle), info
+
+
+def load_networks(folder: Path | None = None) -> tuple[Networks, BundleInfo]:
+    """Read the networks of a bundle as they were trained.
+
+    Args:
+        folder: of a bundle or of a run.
+
+    Raises:
+        InputError: of :func:`load_bundle`, or the bundle has only what predicts.
+    """
+    folder, info = _open(folder)
+    if not (folder / "networks").is_dir():
+        raise InputError(
+            f"{folder}: has only what predicts, its hallucinator was left out: use the bundle of "
+            "a run (`aspgap train`, `aspgap crossval`)"
+        )
+    return load_arrays(folder / "networks", Networks), info
+
+
+def _open(folder: Path | None) -> tuple[Path, BundleInfo]:
+    """The folder of a bundle, found and checked, and what it is."""
     folder = released_bundle() if folder is None else folder.absolute()
     if (folder / "bundle").is_dir():
         folder = folder / "bundle"
@@ -133,7 +197,7 @@ def load_bundle(folder: Path | None = None) -> tuple[Bundle, BundleInfo]:
             f"{folder}: predicts {', '.join(info.label_names)}, the label table has "
             f"{', '.join(labels.names())}: train again"
         )
-    return load_arrays(folder / "arrays", _abstract_bundle(info)), info
+    return folder, info
 
 
 def _read_info(path: Path) -> BundleInfo:
@@ -146,87 +210,18 @@ def _read_info(path: Path) -> BundleInfo:
         ) from None
     try:
         stored = json.loads(text)
-        if stored["format_version"] != FORMAT_VERSION:
+        if (version := stored.pop("format_version")) != FORMAT_VERSION:
             raise InputError(
-                f"{path.parent}: a bundle of format {stored['format_version']}, this version reads "
-                f"{FORMAT_VERSION}: train again"
+                f"{path.parent}: a bundle of format {version}, this version reads "
+                f"{FORMAT_VERSION}: train again, into another folder"
             )
         return BundleInfo(
-            config=config.from_json(json.dumps(stored["config"]), source=str(path)),
-            representation=stored["representation"],
-            n_xp=stored["n_xp"],
-            n_pixels=stored["n_pixels"],
-            label_names=tuple(stored["label_names"]),
-            members=tuple(Assignment(**member) for member in stored["members"]),
-            apogee_spectra=stored["apogee_spectra"],
-            n_coefficients=stored["n_coefficients"],
-            whole=stored["whole"],
+            **stored
+            | {
+                "config": config.from_values(stored["config"], source=str(path)),
+                "label_names": tuple(stored["label_names"]),
+                "members": tuple(Assignment(**member) for member in stored["members"]),
+            }
         )
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no valid bundle description ({error!r})") from error
-
-
-def _abstract_bundle(info: BundleInfo) -> Bundle:
-    """Shapes and dtypes of a bundle's arrays."""
-    cfg = info.config.model
-    n_labels, n_members = len(info.label_names), len(info.members)
-
-    def one(key: jax.Array) -> Bundle:
-        seen = _representation(info)
-        return Bundle(
-            params=model.init(key, cfg, n_xp=seen.n_inputs, n_pixels=info.n_pixels),
-            decoder=model.init_apogee_decoder(key, cfg, n_pixels=info.n_pixels),
-            scalers=Scalers(seen, _scaler(n_labels)),
-        )
-
-    def all_of_it() -> Bundle:
-        networks = jax.vmap(one)(jax.random.split(jax.random.key(0), n_members))
-        bundle = with_second_path(networks)._replace(trust=_abstract_trust(info))
-        return bundle if info.whole else without_spectra(bundle)
-
-    return jax.eval_shape(all_of_it)
-
-
-def _representation(info: BundleInfo) -> RobustScaler | Whitened:
-    data = info.config.data
-    if data.representation == "robust":
-        return _scaler(info.n_xp)
-    width = jnp.zeros(info.n_xp)
-    return Whitened(width, width, jnp.zeros((info.n_xp, data.components)))
-
-
-def _scaler(width: int) -> RobustScaler:
-    return RobustScaler(jnp.zeros(width), jnp.zeros(width))
-
-
-def _abstract_trust(info: BundleInfo) -> Trust:
-    n_xp, n_labels, latent = info.n_xp, len(info.label_names), info.config.model.latent
-    components = min(N_COMPONENTS, n_xp)
-    directions = len(hull_directions())
-    latents = (len(info.members), latent)
-    per_label = jnp.zeros(n_labels)
-    return Trust(
-        calibration=Calibration(per_label, per_label, per_label, jnp.zeros(2), jnp.zeros(())),
-        domain=Domain(
-            scaler=_scaler(n_xp),
-            low=jnp.zeros(n_xp),
-            high=jnp.zeros(n_xp),
-            basis=jnp.zeros((n_xp, components)),
-            intrinsic=jnp.zeros(components),
-            noise=jnp.zeros(components),
-            residual=jnp.zeros(2),
-            latents=LatentStatistics(
-                jnp.zeros(latents), jnp.zeros((*latents, min(N_LATENT, latent)))
-            ),
-            labels=_scaler(n_labels),
-            hull_low=jnp.zeros(directions),
-            hull_high=jnp.zeros(directions),
-            sigma_trend=jnp.zeros(3),
-            ln_snr=jnp.zeros(2),
-            thresholds=jnp.zeros(len(SCORES)),
-            band_snr=jnp.zeros(2),
-            bands=jnp.zeros((2, n_xp), bool),
-        ),
-        photometry=Photometry(jnp.zeros((len(BANDS), n_xp))),
-        instrument=jnp.zeros((n_xp, info.n_coefficients)),
-    )

@@ -31,11 +31,11 @@ __all__ = [
     "LatentStatistics",
     "Score",
     "SpectrumScores",
+    "absorb_latents",
     "all_scores",
     "fit_domain",
     "fit_latents",
     "fit_thresholds",
-    "fold_latents",
     "hull_directions",
     "latent_distance",
     "mean_noise",
@@ -205,8 +205,8 @@ def spectrum_scores(domain: Domain, scaled: XP, noise: PerStar) -> SpectrumScore
     )
 
 
-def fold_latents(encoder: Variables, statistics: LatentStatistics) -> LatentStatistics:
-    """The statistics for :func:`aspgap_jax.model.fold_latents`: of the last hidden layer.
+def absorb_latents(encoder: Variables, statistics: LatentStatistics) -> LatentStatistics:
+    """The statistics for :class:`aspgap_jax.model.Absorbed`: of the encoder's last hidden layer.
 
     The coordinates (h W + b - m) B are those of (h - m') W B, where m' is the shortest
     vector with m' W B = (m - b) B.

@@ -40,13 +40,12 @@ from aspgap_jax.files.locks import Holder, locked, release
 from aspgap_jax.files.tables import ParquetTable, parquet_table
 from aspgap_jax.prediction.batches import (
     DEFAULT,
+    BatchLabeller,
     BatchLabels,
     LabelColumns,
-    Predicting,
     PredictOptions,
 )
-from aspgap_jax.prediction.bundle import BundleInfo
-from aspgap_jax.prediction.predict import Bundle
+from aspgap_jax.prediction.bundle import Bundle, BundleInfo
 from aspgap_jax.prediction.shares import Share
 from aspgap_jax.runtime.interruption import Preempted, interruptible
 from aspgap_jax.runtime.prefetch import prefetch
@@ -209,11 +208,11 @@ def _predict(
             open_gaia(gaia if todo else (), ("phot_g_mean_mag", "ruwe"), remarks) as lookup,
             tqdm(total=len(todo), desc="predict", unit="file", disable=None) as bar,
         ):
-            predicting = Predicting(bundle, info, options)
+            labeller = BatchLabeller(bundle, info, options)
             # Two threads beside this one: one reads, one feeds the device.
-            read = _read(todo, predicting, lookup, settings, holder, delivery)
+            read = _read(todo, labeller, lookup, settings, holder, delivery)
             batches = prefetch(read, ahead=AHEAD)
-            results = prefetch((_compute(b, predicting) for b in batches), ahead=AHEAD)
+            results = prefetch((_compute(b, labeller) for b in batches), ahead=AHEAD)
             with closing(results), _PartWriter(settings, records, options, bar) as write:
                 for result in results:
                     write(result)
@@ -295,7 +294,7 @@ def _complete(task: _Task, settings: dict[str, Any]) -> PartRecord | None:
 
 def _read(
     tasks: Sequence[_Task],
-    predicting: Predicting,
+    labeller: BatchLabeller,
     lookup: GaiaLookup | None,
     settings: dict[str, Any],
     holder: Holder,
@@ -312,7 +311,7 @@ def _read(
         elif (done := _complete(task, settings)) is not None:
             yield _Settled(task, done)
         else:
-            yield from _read_file(task, predicting, lookup, delivery)
+            yield from _read_file(task, labeller, lookup, delivery)
 
 
 def _left(task: _Task, other: Holder, holder: Holder) -> PartRecord:
@@ -328,7 +327,7 @@ def _left(task: _Task, other: Holder, holder: Holder) -> PartRecord:
 
 
 def _read_file(
-    task: _Task, predicting: Predicting, lookup: GaiaLookup | None, delivery: Delivery
+    task: _Task, labeller: BatchLabeller, lookup: GaiaLookup | None, delivery: Delivery
 ) -> Iterator[_Batch | _EndOfFile]:
     """Batches of a file, then its end; what is wrong with the file goes into the end."""
     shown: list[str] = []
@@ -346,13 +345,13 @@ def _read_file(
     try:
         for chunk in read_source(
             task.source,
-            chunk_size=predicting.batch_size,
-            correlations=predicting.options.propagate == "full",
+            chunk_size=labeller.batch_size,
+            correlations=labeller.options.propagate == "full",
             on_bad_row=count,
             on_note=notes.append,
             delivery=delivery,
         ):
-            predicting.check(chunk)
+            labeller.check(chunk)
             stars += len(chunk)
             yield _with_gaia(task, chunk, lookup)
         if not stars:
@@ -397,11 +396,11 @@ class _Computed(NamedTuple):
 
 
 def _compute(
-    item: _Batch | _EndOfFile | _Settled, predicting: Predicting
+    item: _Batch | _EndOfFile | _Settled, labeller: BatchLabeller
 ) -> _Computed | _EndOfFile | _Settled:
     if isinstance(item, _EndOfFile | _Settled):
         return item
-    return _Computed(item, predicting(item.chunk, item.g_mag, item.ruwe))
+    return _Computed(item, labeller(item.chunk, item.g_mag, item.ruwe))
 
 
 class _PartWriter:

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int64
 
 from aspgap_jax import flags
 from aspgap_jax.errors import InputError
-from aspgap_jax.prediction.batches import DEFAULT, LabelColumns, Predicting, PredictOptions
+from aspgap_jax.prediction.batches import DEFAULT, BatchLabeller, LabelColumns, PredictOptions
 from aspgap_jax.prediction.bundle import load_bundle
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.inputs import as_chunk
@@ -50,7 +50,7 @@ class Predictor:
 
     def __init__(self, bundle: str | Path | None = None, options: PredictOptions = DEFAULT) -> None:
         model, self.info = load_bundle(None if bundle is None else Path(bundle))
-        self._predicting = Predicting(model, self.info, options)
+        self._labeller = BatchLabeller(model, self.info, options)
         self._columns = LabelColumns(options)
 
     def __call__(self, table: Any) -> Any:
@@ -73,7 +73,7 @@ class Predictor:
             InputError: the columns are missing, or no bundle takes such spectra.
         """
         names = [str(name) for name in (table.keys() if hasattr(table, "keys") else table.columns)]
-        layout = layout_of(names, TABLE, correlations=self._predicting.options.propagate == "full")
+        layout = layout_of(names, TABLE, correlations=self._labeller.options.propagate == "full")
         columns = {name: _cells(table[name]) for name in (*layout.arrays, *layout.scalars)}
         rows = len(columns["source_id"])
         ruwe = _numbers(_cells(table["ruwe"])) if "ruwe" in names else np.full(rows, np.nan)
@@ -137,12 +137,12 @@ class Predictor:
         return self._table(self._predict(chunk, unknown if ruwe is None else ruwe), None)
 
     def _predict(self, chunk: XPChunk, ruwe: np.ndarray) -> dict[str, np.ndarray]:
-        self._predicting.check(chunk)
-        size = self._predicting.batch_size
+        self._labeller.check(chunk)
+        size = self._labeller.batch_size
         blocks = []
         for start in range(0, len(chunk), size):
             part, rows = chunk[start : start + size], slice(start, start + size)
-            found = self._predicting(part, part.g_mag, ruwe[rows])
+            found = self._labeller(part, part.g_mag, ruwe[rows])
             blocks.append(self._columns.of(part.source_id, part.g_mag, ruwe[rows], found))
         if not blocks:
             return {spec.name: np.empty(0, spec.dtype) for spec in self._columns.specs}

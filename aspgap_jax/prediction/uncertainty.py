@@ -26,15 +26,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.typing import XP, Array, Float, Labels, PerLabel, PerStar
+from aspgap_jax.typing import XP, Array, Float, Int, Labels, PerLabel, PerStar
 
 __all__ = [
     "Calibration",
     "Moments",
     "calibrate",
+    "cross_calibrate",
     "fit_calibration",
+    "identity_calibration",
     "propagate",
     "total_variance",
+    "weighted_mean",
 ]
 
 SCORING_STEPS = 100
@@ -91,13 +94,25 @@ def total_variance(
         sigma: its standard deviation.
         weight: how much a member counts for a star; sums to 1 over the members.
     """
-    share = weight[:, :, None]
-    centre = (share * mean).sum(axis=0)
+    centre = weighted_mean(mean, weight)
     return Moments(
         mean=centre,
-        aleatoric=jnp.sqrt((share * jnp.square(sigma)).sum(axis=0)),
-        epistemic=jnp.sqrt((share * jnp.square(mean - centre[None])).sum(axis=0)),
+        aleatoric=jnp.sqrt(weighted_mean(jnp.square(sigma), weight)),
+        epistemic=jnp.sqrt(weighted_mean(jnp.square(mean - centre[None]), weight)),
     )
+
+
+def weighted_mean(
+    values: Float[Array, "member star label"], weight: Float[Array, "member star"]
+) -> Labels:
+    """Over the members. One without weight can say what it likes, NaN too.
+
+    Args:
+        values: of every member.
+        weight: sums to 1 over the members.
+    """
+    share = weight[:, :, None]
+    return jnp.where(share > 0, share * values, 0.0).sum(axis=0)
 
 
 def calibrate(calibration: Calibration, sigma: Labels, ln_snr: PerStar) -> Labels:
@@ -114,6 +129,17 @@ def calibrate(calibration: Calibration, sigma: Labels, ln_snr: PerStar) -> Label
         calibration.offset[None, :]
         + calibration.slope[None, :] * jnp.log(sigma)
         + calibration.snr_slope[None, :] * excess[:, None]
+    )
+
+
+def identity_calibration(n_labels: int) -> Calibration:
+    """The calibration that changes nothing."""
+    return Calibration(
+        offset=jnp.zeros(n_labels),
+        slope=jnp.ones(n_labels),
+        snr_slope=jnp.zeros(n_labels),
+        ln_snr=jnp.zeros(2),
+        reference=jnp.zeros(()),
     )
 
 
@@ -147,6 +173,41 @@ def fit_calibration(
         ln_snr=jnp.asarray([ln_snr.min(), ln_snr.max()], jnp.float32),
         reference=jnp.asarray(reference, jnp.float32),
     )
+
+
+def cross_calibrate(
+    residual: Float[np.ndarray, "star label"],
+    sigma: Float[np.ndarray, "star label"],
+    label_error: Float[np.ndarray, "star label"],
+    ln_snr: Float[np.ndarray, " star"],
+    *,
+    group: Int[np.ndarray, " star"],
+) -> Float[np.ndarray, "star label"]:
+    """Calibrated uncertainties of the very stars that one calibrates with.
+
+    Those of a group come from the calibration that the other groups give, so that no
+    star calibrates itself. Arguments as in :func:`fit_calibration`.
+
+    Args:
+        residual: prediction - truth.
+        sigma: predicted standard deviations.
+        label_error: the 1-sigma errors of the truth.
+        ln_snr: ln of the spectra's S/N.
+        group: of each star; two at least.
+
+    Returns:
+        float32, in the units of ``sigma``.
+
+    Raises:
+        InputError: the stars of the other groups are too few.
+    """
+    found = np.empty(sigma.shape, np.float32)
+    for own in (group == name for name in np.unique(group)):
+        calibration = fit_calibration(
+            *(values[~own] for values in (residual, sigma, label_error, ln_snr))
+        )
+        found[own] = calibrate(calibration, jnp.asarray(sigma[own]), jnp.asarray(ln_snr[own]))
+    return found
 
 
 def _fit_label(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from aspgap_jax.preprocessing.scaling import magnitude_factor
+from aspgap_jax.preprocessing.scaling import normalise
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.typing import XP, Labels
 
@@ -42,10 +42,12 @@ def to_device(stars: TrainingSet, magnitude_exponent: float) -> Stars:
     Returns:
         The spectra over their magnitude factor, and the labels as they are.
     """
-    factor = magnitude_factor(stars.g_mag, magnitude_exponent)[:, None]
+    xp, xp_error = (
+        normalise(values, stars.g_mag, magnitude_exponent) for values in (stars.xp, stars.xp_error)
+    )
     return Stars(
-        xp=jnp.asarray(stars.xp / factor, jnp.float32),
-        xp_error=jnp.asarray(stars.xp_error / factor, jnp.float32),
+        xp=jnp.asarray(xp, jnp.float32),
+        xp_error=jnp.asarray(xp_error, jnp.float32),
         labels=jnp.asarray(stars.labels, jnp.float32),
         label_error=jnp.asarray(stars.label_error, jnp.float32),
     )

@@ -7,9 +7,11 @@ training stars of a fold, so that no copy of a star stands on both sides.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Int64
 
 from aspgap_jax import labels
 from aspgap_jax.config import Config, Data
@@ -26,9 +28,9 @@ __all__ = [
     "assignments",
     "balanced_rows",
     "fold_of",
-    "in_test",
     "split",
     "split_rows",
+    "unseen_stars",
 ]
 
 # Section 2.2. The first edge is printed "2.0"; the sequence shows that -2.0 is meant.
@@ -139,9 +141,7 @@ def split(
     Raises:
         InputError: too few stars are left to train or to validate.
     """
-    scale = np.float64(2.0**64)
-    held_out = _hash(source_id, _VALIDATION_SALT).astype(np.float64) / scale
-    valid = ~in_test & (held_out < cfg.validation_fraction)
+    valid = ~in_test & _for_validation(source_id, cfg)
     fit = np.flatnonzero(~in_test & ~valid)
     for what, count in (("training", len(fit)), ("validation", int(valid.sum()))):
         if count < MIN_STARS:
@@ -164,6 +164,13 @@ def split(
             )
         train = fit[rows]
     return FoldRows(train, fit, np.flatnonzero(valid), np.flatnonzero(in_test))
+
+
+def _for_validation(source_id: np.ndarray, cfg: Data) -> np.ndarray:
+    """The stars that stop a training, where they are not tested by it ``[star]``."""
+    scale = np.float64(2.0**64)
+    place = _hash(source_id, _VALIDATION_SALT).astype(np.float64) / scale
+    return place < cfg.validation_fraction
 
 
 class Split(NamedTuple):
@@ -211,7 +218,7 @@ def assignments(cfg: Config, splits: tuple[Split, ...]) -> tuple[Assignment, ...
     return tuple(Assignment(*split, seed) for split in splits for seed in range(cfg.cv.seeds))
 
 
-def in_test(source_id: np.ndarray, of: Split | Assignment, cfg: Config) -> np.ndarray:
+def _in_test(source_id: np.ndarray, of: Split | Assignment, cfg: Config) -> np.ndarray:
     """The stars that a split predicts and must not train on ``[star]``.
 
     Args:
@@ -225,6 +232,29 @@ def in_test(source_id: np.ndarray, of: Split | Assignment, cfg: Config) -> np.nd
     if of.fold < 0:
         return np.zeros(len(source_id), bool)
     return np.asarray(fold_of(source_id, cfg.cv.folds, of.repeat) == of.fold)
+
+
+def unseen_stars(
+    source_id: Int64[np.ndarray, " star"], members: Sequence[Assignment], cfg: Config
+) -> Bool[np.ndarray, "member star"]:
+    """Which stars took part in no gradient step of which member, and so can test it.
+
+    Of a fold, its own stars. Of a training on all stars, those held out for early
+    stopping: they did choose the epoch.
+
+    Args:
+        source_id: Gaia source ids.
+        members: all trainings.
+        cfg: of the trainings: number of folds, validation share.
+    """
+    return np.stack(
+        [
+            _for_validation(source_id, cfg.data)
+            if member.fold < 0
+            else _in_test(source_id, member, cfg)
+            for member in members
+        ]
+    )
 
 
 def split_rows(stars: TrainingSet, cfg: Config, splits: tuple[Split, ...]) -> tuple[FoldRows, ...]:
@@ -245,7 +275,7 @@ def split_rows(stars: TrainingSet, cfg: Config, splits: tuple[Split, ...]) -> tu
         split(
             stars.source_id,
             stars.labels,
-            in_test(stars.source_id, of, cfg),
+            _in_test(stars.source_id, of, cfg),
             cfg.data,
             seed=cfg.train.seed + of.repeat,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,11 @@ __all__ = [
     "fit_representation",
     "fit_scaler",
     "magnitude_factor",
+    "normalise",
     "stack",
 ]
+
+Numbers = TypeVar("Numbers", np.ndarray, jax.Array)
 
 SPECTRUM_RANGE = (25.0, 75.0)
 """Percentiles whose distance scales a spectrum's columns (eq. 1)."""
@@ -29,22 +32,39 @@ LABEL_RANGE = (2.5, 97.5)
 REFERENCE_MAGNITUDE = 15.0
 
 
-def magnitude_factor(g_mag: np.ndarray, exponent: float) -> np.ndarray:
-    """The normalisation value 10^(exponent (15 - G)) that divides a spectrum.
+def magnitude_factor(g_mag: Numbers, exponent: float) -> Numbers:
+    """The normalisation value 10^(exponent (15 - G)) that divides a spectrum (section 2.3).
 
     Args:
-        g_mag: Gaia G ``[star]``, mag.
+        g_mag: Gaia G ``[star]``, mag; of NumPy on the host, of JAX on the device.
         exponent: 0.5 as the paper prints it; 0.4 is the physical factor between
             magnitude and flux, and what the released code used.
 
     Returns:
-        float64 ``[star]``.
+        ``[star]``; float64 on the host.
 
     Examples:
         >>> magnitude_factor(np.array([15.0, 12.5]), 0.4).tolist()
         [1.0, 10.0]
     """
-    return 10.0 ** (exponent * (REFERENCE_MAGNITUDE - np.asarray(g_mag, np.float64)))
+    if isinstance(g_mag, np.ndarray):
+        g_mag = g_mag.astype(np.float64)
+    return 10.0 ** (exponent * (REFERENCE_MAGNITUDE - g_mag))
+
+
+def normalise(spectra: Numbers, g_mag: Numbers, exponent: float) -> Numbers:
+    """Spectra, or their errors, as if every star had G = 15 (section 2.3).
+
+    Args:
+        spectra: in Gaia's units ``[star, xp]``.
+        g_mag: Gaia G ``[star]``, mag; NumPy or JAX, as ``spectra``.
+        exponent: see :func:`magnitude_factor`.
+
+    Returns:
+        ``[star, xp]``, in the unit of ``spectra``; float64 on the host.
+    """
+    normalised: Numbers = spectra / magnitude_factor(g_mag, exponent)[:, None]
+    return normalised
 
 
 class RobustScaler(NamedTuple):

@@ -153,7 +153,11 @@ def alpha_attribution(inputs: Inputs) -> Result:
     Raises:
         Missing: no network has not seen the stars, or none are alike but for [alpha/M].
     """
-    (bundle, info), stars = inputs.bundle, inputs.stars
+    (networks, info), stars = inputs.networks, inputs.stars
+    if any(member.fold < 0 for member in info.members):
+        raise Missing("needs stars that a network has not seen: a run of `aspgap crossval`")
+    unseen = folds.unseen_stars(stars.source_id, info.members, info.config)
+    known = np.isfinite(inputs.predictions.truth).all(axis=1)
     xp = np.asarray(to_device(stars, info.config.data.magnitude_exponent).xp, np.float64)
     matrix = None
     wavelength = stars.wavelength
@@ -162,13 +166,8 @@ def alpha_attribution(inputs: Inputs) -> Result:
         matrix, wavelength = instrument.matrix, instrument.wavelength
     excess = reddening(inputs.predictions)
     gradients, differences, changes, truths, errors = [], [], [], [], []
-    for number, member in enumerate(info.members):
-        held_out = np.flatnonzero(
-            folds.in_test(stars.source_id, member, info.config)
-            & np.isfinite(inputs.predictions.truth).all(axis=1)
-        )
-        if not len(held_out):
-            raise Missing("needs stars that a network has not seen: a run of `aspgap crossval`")
+    for number in range(len(info.members)):
+        held_out = np.flatnonzero(unseen[number] & known)
         of = None if excess is None else excess[held_out]
         pairs = held_out[pairs_of(inputs.predictions.where(held_out), of)]
         if len(pairs) > MAX_PAIRS:
@@ -177,7 +176,7 @@ def alpha_attribution(inputs: Inputs) -> Result:
         if not len(pairs):
             raise Missing("needs stars of equal labels and different [alpha/M]; there are none")
         low, high = xp[pairs[:, 0]], xp[pairs[:, 1]]
-        gradient, change = ig.label_gradients(bundle, info.config, number, "alpha_m", low, high)
+        gradient, change = ig.label_gradients(networks, info.config, number, "alpha_m", low, high)
         difference = high - low
         errors.append((gradient * difference).sum(axis=1) - change)
         if matrix is not None:

@@ -36,7 +36,10 @@ def evaluate(folder: Path) -> str:
         catalogue.write_catalogue(folder / f"catalogue.{suffix}", made.table)
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     files = [
-        (folder / "predictions.h5", "labels predicted out of fold, their sigma, and the truth"),
+        (
+            folder / "predictions.h5",
+            "out-of-fold labels, calibrated sigma, flags, and the truth",
+        ),
         (folder / "metrics.json", "the numbers above"),
         (folder / "catalogue.fits", "catalogue with the columns of the paper's Table 2 (FITS)"),
         (folder / "catalogue.h5", "the same as HDF5"),

@@ -16,7 +16,7 @@ from aspgap_jax import labels, plots, synthesis
 from aspgap_jax.apstar import WAVELENGTH, in_chips
 from aspgap_jax.preprocessing.device import to_device
 from aspgap_jax.preprocessing.stars import TrainingSet
-from aspgap_jax.suite.study import Drawn, Inputs, Missing, Numbers, Result, Study
+from aspgap_jax.suite.study import Drawn, Inputs, Numbers, Result, Study
 from aspgap_jax.validation import gradients
 from aspgap_jax.validation.kurucz import kurucz_spectra, load_kurucz
 
@@ -80,18 +80,16 @@ def figure_04(inputs: Inputs) -> Result:
     """Gradient spectra of the run's hallucinator against those of physics.
 
     Raises:
-        Missing: the bundle has no hallucinator.
+        Missing: the run has no networks as trained, or not its stars.
     """
-    bundle, info = inputs.bundle
-    if bundle.params.hallucinator is None:
-        raise Missing("needs the hallucinator, which this bundle has left out")
+    networks, info = inputs.networks
     stars = inputs.stars
     reference = np.median(stars.labels, axis=0).astype(np.float64)
     normalised = np.asarray(to_device(stars, info.config.data.magnitude_exponent).xp, np.float64)
     directions = gradients.label_directions(
         normalised, stars.labels, reference, nuisance=nuisances(stars)
     )
-    made = gradients.hallucinated_gradients(bundle, info.config, directions)
+    made = gradients.hallucinated_gradients(networks, info.config, directions)
     lines = synthesis.load_lines()
     flux, slope = gradients.physical_gradients(
         lambda at: synthesis.synthesize_in_batches(at, lines, progress=False), reference

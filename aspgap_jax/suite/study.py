@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 
 from aspgap_jax.catalogue.predictions import Predictions, read_predictions
 from aspgap_jax.errors import InputError
-from aspgap_jax.prediction.bundle import BundleInfo, load_bundle
-from aspgap_jax.prediction.predict import Bundle
+from aspgap_jax.prediction.bundle import BundleInfo, Networks, load_networks
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.external import EXTERNALS, External, match
 from aspgap_jax.survey.ids import BY_NAME, IdChoice
@@ -114,16 +113,16 @@ class Inputs:
         return stars.where(rows)
 
     @cached_property
-    def bundle(self) -> tuple[Bundle, BundleInfo]:
-        """The trained model.
+    def networks(self) -> tuple[Networks, BundleInfo]:
+        """The networks as they were trained.
 
         Raises:
             Missing: the run has none that can be read.
         """
         try:
-            return load_bundle(self.folder)
+            return load_networks(self.folder)
         except InputError as error:
-            raise Missing(f"needs the trained model: {error}") from error
+            raise Missing(f"needs the networks as trained: {error}") from error
 
 
 class Drawn(NamedTuple):

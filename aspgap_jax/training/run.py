@@ -7,11 +7,12 @@ The folder of a run holds::
     emulated_spectra.h5   what its APOGEE decoders were pre-trained on, where the
                           training set has no real APOGEE spectra
     checkpoints/          states to resume from (removed when training has ended)
-    bundle/               what prediction needs
-    predictions.h5        labels predicted out of fold, with the truth
+    bundle/               what prediction needs, and the networks as they were trained
+    predictions.h5        labels predicted out of fold, their uncertainties and flags, and
+                          the truth
     metrics.json          {group: {label: {statistic: value}}}
     figures/*.png         figures 2, 5, 6 and 8 of the paper, and the learning curves
-    catalogue.fits, .h5   columns of the paper's Table 2
+    catalogue.fits, .h5   columns of the paper's Table 2, and how far to trust the labels
     report.html           all of it on one page
 
 The same command on the same folder goes on where it was interrupted.
@@ -33,16 +34,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from aspgap_jax import config, labels
+from aspgap_jax import labels
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.catalogue.predictions import Predictions, read_predictions, write_predictions
 from aspgap_jax.config import Config, Execution
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
-from aspgap_jax.prediction import assess as trust
 from aspgap_jax.prediction import bundle as bundles
-from aspgap_jax.prediction.bundle import BundleInfo
-from aspgap_jax.prediction.predict import Bundle, Estimate, combine, predict_in_batches
+from aspgap_jax.prediction.assess import assess
+from aspgap_jax.prediction.bundle import Bundle, BundleInfo, Networks
+from aspgap_jax.prediction.labelling import StarLabels
+from aspgap_jax.prediction.out_of_fold import out_of_fold
 from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.cuts import apply_cuts, format_cuts
 from aspgap_jax.preprocessing.device import to_device
@@ -88,8 +90,7 @@ class Settings:
     config: Config
 
     def to_json(self) -> str:
-        values = dataclasses.asdict(self) | {"config": json.loads(config.to_json(self.config))}
-        return json.dumps(values, indent=2) + "\n"
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
 def load_stars(data: str, select: str) -> TrainingSet:
@@ -218,22 +219,21 @@ def _train(
     joint = crossval.make_members(rows, scalers, pretrained, cfg)
     states = fitting.fit(device, joint, cfg, members, safety, layout)
 
-    networks = Bundle(states.best_params, joint.decoder, joint.scalers)
-    unseen = trust.held_out_stars(rows, members, len(stars))
-    bundle = trust.assess(networks, stars, unseen, cfg)
+    networks = Networks(states.best_params, joint.decoder, joint.scalers)
+    bundle = assess(networks, stars, folds.unseen_stars(stars.source_id, members, cfg), cfg)
     info = BundleInfo(
         config=cfg,
         representation=stars.representation,
         n_xp=stars.xp.shape[1],
-        n_pixels=N_PIXELS,
+        n_coefficients=bundle.instrument.shape[1],
+        n_parameters=parameter_count(networks),
         label_names=labels.names(),
         members=members,
         apogee_spectra=what,
-        n_coefficients=trust.n_coefficients(bundle),
     )
 
     def save() -> None:
-        bundles.save_bundle(folder / "bundle", bundle, info)
+        bundles.save_bundle(folder / "bundle", bundle, info, networks)
         shutil.rmtree(folder / "checkpoints")
 
     processes.by_main(save)
@@ -300,23 +300,19 @@ def cross_validate(
     def predict() -> None:
         if path.is_file():
             return
-        estimate = predict_in_batches(bundle, stars.xp, stars.g_mag, info.config)
-        use = np.stack([folds.in_test(stars.source_id, m, info.config) for m in info.members])
-        fold = fold_of(stars.source_id, info.config.cv.folds)
-        facts = run_facts(settings, stars, bundle, info)
+        found = out_of_fold(bundle, info, stars)
+        facts = run_facts(settings, stars, info)
         facts["time since last started"] = f"{time.monotonic() - started:.0f} s"
         summary = {"facts": facts, "cuts": [list(cut) for cut in stars.cuts]}
         write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
         # Last: its presence says that the run is complete.
-        write_predictions(path, _predictions(stars, combine(estimate, use), fold))
+        write_predictions(path, _predictions(stars, found, info.config))
 
     processes.by_main(predict)
     return read_predictions(path)
 
 
-def run_facts(
-    settings: Settings, stars: TrainingSet, bundle: Bundle, info: BundleInfo
-) -> dict[str, str]:
+def run_facts(settings: Settings, stars: TrainingSet, info: BundleInfo) -> dict[str, str]:
     """What a report says about a run."""
     return {
         "stars": f"{len(stars):,}",
@@ -325,21 +321,25 @@ def run_facts(
         "XP spectra": f"real, {stars.representation}, {info.n_xp} values",
         "labels": str(stars.provenance.get("labels", settings.data)),
         "APOGEE decoder pre-trained on": info.apogee_spectra,
-        "trainable parameters": f"{parameter_count(bundle, info):,} a member",
+        "trainable parameters": f"{info.n_parameters:,} a member",
     }
 
 
-def parameter_count(bundle: Bundle, info: BundleInfo) -> int:
+def parameter_count(networks: Networks) -> int:
     """Trainable parameters of one member."""
-    return sum(leaf.size for leaf in jax.tree.leaves(bundle.params)) // len(info.members)
+    n_members = networks.scalers.labels.centre.shape[0]
+    return sum(leaf.size for leaf in jax.tree.leaves(networks.params)) // n_members
 
 
-def _predictions(stars: TrainingSet, estimate: Estimate, fold: np.ndarray) -> Predictions:
+def _predictions(stars: TrainingSet, found: StarLabels, cfg: Config) -> Predictions:
     return Predictions(
         source_id=stars.source_id,
-        fold=fold,
-        prediction=np.asarray(estimate.mean),
-        sigma=np.asarray(estimate.sigma),
+        fold=fold_of(stars.source_id, cfg.cv.folds),
+        prediction=np.asarray(found.mean),
+        sigma=np.asarray(found.sigma),
+        aleatoric=np.asarray(found.aleatoric),
+        epistemic=np.asarray(found.epistemic),
+        flags=np.asarray(found.flags),
         truth=stars.labels,
         truth_error=stars.label_error,
         g_mag=stars.g_mag,

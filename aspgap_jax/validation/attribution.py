@@ -27,7 +27,7 @@ from aspgap_jax import labels, model
 from aspgap_jax.config import Config
 from aspgap_jax.errors import InputError
 from aspgap_jax.model import Params
-from aspgap_jax.prediction.predict import Bundle
+from aspgap_jax.prediction.bundle import Networks
 from aspgap_jax.preprocessing.scaling import Scalers
 from aspgap_jax.typing import XP, Array, Float, PerStar, Scalar
 from aspgap_jax.validation.bootstrap import Interval, bootstrap
@@ -119,7 +119,7 @@ def path_gradients(
 
 
 def label_gradients(
-    bundle: Bundle,
+    networks: Networks,
     cfg: Config,
     member: int,
     name: str,
@@ -128,11 +128,11 @@ def label_gradients(
     *,
     steps: int = 128,
 ) -> tuple[Float[np.ndarray, "star xp"], Float[np.ndarray, " star"]]:
-    """Path gradients of a predicted label, for one member of a bundle.
+    """Path gradients of a predicted label, for one member.
 
     Args:
-        bundle: of a run.
-        cfg: of the bundle.
+        networks: of a run.
+        cfg: of the training.
         member: which network.
         name: of the label.
         baseline: spectra normalised by magnitude.
@@ -144,7 +144,7 @@ def label_gradients(
         label from baseline to inputs. Gradients times differences add up to it.
     """
     column = labels.index(name)
-    params, scalers = jax.tree.map(lambda leaf: leaf[member], (bundle.params, bundle.scalers))
+    params, scalers = jax.tree.map(lambda leaf: leaf[member], (networks.params, networks.scalers))
 
     @jax.jit
     def run(params: Params, scalers: Scalers, start: XP, end: XP) -> tuple[XP, PerStar]:

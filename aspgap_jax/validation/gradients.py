@@ -33,7 +33,7 @@ from aspgap_jax.apstar import (
 from aspgap_jax.config import Config
 from aspgap_jax.errors import InputError, TooFewStars
 from aspgap_jax.model import Params, Variables
-from aspgap_jax.prediction.predict import Bundle
+from aspgap_jax.prediction.bundle import Networks
 from aspgap_jax.preprocessing.scaling import Scalers
 from aspgap_jax.synthesis import LineList
 from aspgap_jax.typing import Array, Float
@@ -151,21 +151,21 @@ def label_directions(
     return Directions(fitted[0], fitted[1 : 1 + n_labels] / scale[:, None], n_stars)
 
 
-def hallucinated_gradients(bundle: Bundle, cfg: Config, directions: Directions) -> Hallucinated:
+def hallucinated_gradients(networks: Networks, cfg: Config, directions: Directions) -> Hallucinated:
     """Derivatives of hallucinated spectra along label directions, by ``jax.jacfwd``.
 
     Args:
-        bundle: of a run; the derivative is that of every member.
-        cfg: of the bundle.
-        directions: in the representation that the bundle takes.
+        networks: of a run; the derivative is that of every member.
+        cfg: of the training.
+        directions: in the representation that the networks take.
 
     Returns:
         Spectra and derivatives of every member, on the apStar grid.
 
     Raises:
-        InputError: the directions are of another width than the bundle's spectra.
+        InputError: the directions are of another width than the networks' spectra.
     """
-    width = bundle.scalers.xp.centre.shape[-1]
+    width = networks.scalers.xp.centre.shape[-1]
     if directions.spectrum.shape[0] != width:
         raise InputError(
             f"the bundle takes spectra of {width} values, the directions have "
@@ -194,10 +194,10 @@ def hallucinated_gradients(bundle: Bundle, cfg: Config, directions: Directions) 
         )
 
     flux, (gradient, direct, read) = jax.device_get(
-        jax.jit(jax.vmap(member))(bundle.params, bundle.decoder, bundle.scalers)
+        jax.jit(jax.vmap(member))(networks.params, networks.decoder, networks.scalers)
     )
     gradient = np.swapaxes(gradient, 1, 2)
-    seen = np.linalg.qr(np.asarray(bundle.decoder["params"]["Dense_0"]["kernel"]))[0]
+    seen = np.linalg.qr(np.asarray(networks.decoder["params"]["Dense_0"]["kernel"]))[0]
     visible = (gradient @ seen) @ np.swapaxes(seen, 1, 2)
     return Hallucinated(flux, gradient, visible, direct, read)
 

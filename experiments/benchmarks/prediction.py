@@ -20,7 +20,7 @@ start and compilation, once a run, are printed apart.
 Run: python experiments/benchmarks/prediction.py --stars 10000000 --json prediction.json
 Expect on two cores: float32 ahead of the others, 90% of the matmul rate, 85% of the
 forward rate end to end, below 2 GB; about eight minutes. JAX is measured as `aspgap predict`
-runs the networks, the layers around the latents folded into one (aspgap_jax.model.fold_latents),
+runs the networks, the layers around the latents made one (aspgap_jax.model.absorb),
 and with those layers apart, as the others run them.
 bfloat16: XLA's CPU code converts to float32 and back, so JAX gains nothing from it;
 PyTorch gains on CPUs with AMX or AVX512-BF16 instructions (oneDNN), as printed.
@@ -49,16 +49,15 @@ import numpy as np
 
 from aspgap_jax import labels, model
 from aspgap_jax.config import PAPER, PAPER_MODEL
-from aspgap_jax.prediction import assess as trust
-from aspgap_jax.prediction.bundle import BundleInfo, save_bundle
-from aspgap_jax.prediction.predict import Bundle
+from aspgap_jax.prediction.assess import assess
+from aspgap_jax.prediction.bundle import BundleInfo, Networks, save_bundle
 from aspgap_jax.preprocessing.folds import Assignment
 from aspgap_jax.preprocessing.scaling import (
     LABEL_RANGE,
     SPECTRUM_RANGE,
     Scalers,
     fit_scaler,
-    magnitude_factor,
+    normalise,
 )
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.xp import XPChunk, read_xp
@@ -75,10 +74,10 @@ SIZES = replace(PAPER_MODEL, hallucinator=(8,), apogee_decoder=(8,))
 WIDTHS = (
     N_XP, *SIZES.encoder, SIZES.latent, *SIZES.xp_decoder, 2 * len(labels.LABELS)
 )  # fmt: skip
-FOLDED_WIDTHS = (*WIDTHS[: len(SIZES.encoder) + 1], *WIDTHS[len(SIZES.encoder) + 2 :])
+ABSORBED_WIDTHS = (*WIDTHS[: len(SIZES.encoder) + 1], *WIDTHS[len(SIZES.encoder) + 2 :])
 
-FOLDED = ("JAX", "JAX bfloat16")
-"""Those that run with the layers around the latents folded."""
+ABSORBED = ("JAX", "JAX bfloat16")
+"""Those that run with the layers around the latents as one."""
 
 
 def flop(widths: tuple[int, ...]) -> int:
@@ -105,24 +104,27 @@ def spectra(batch: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(batch, N_XP)).astype(np.float32)
 
 
-def fold(params: model.Params) -> model.Params:
+def jax_forward(params: model.Params, compute: str, *, apart: bool = False) -> Forward:
     """As `aspgap predict` runs them: the layers around the latents are one."""
-    encoder, xp_decoder = model.fold_latents(params.encoder, params.xp_decoder)
-    return model.Params(encoder, None, xp_decoder)
-
-
-def jax_forward(params: model.Params, compute: str) -> Forward:
     cfg = replace(SIZES, compute=compute)
+    blocks = params if apart else model.absorb(params, apogee_decoder())
 
     @jax.jit
-    def forward(params: model.Params, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return model.decode_xp(cfg, params, model.encode(cfg, params, x))
+    def forward(blocks: model.Params | model.Absorbed, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        if isinstance(blocks, model.Params):
+            return model.decode_xp(cfg, blocks, model.encode(cfg, blocks, x))
+        return model.decode_xp(cfg, blocks, model.encode_hidden(cfg, blocks, x))
 
     def prepare(batch: int) -> Callable[[], object]:
         x = jnp.asarray(spectra(batch))
-        return lambda: jax.block_until_ready(forward(params, x))
+        return lambda: jax.block_until_ready(forward(blocks, x))
 
     return prepare
+
+
+def apogee_decoder() -> model.Variables:
+    """Small, and not run."""
+    return model.init_apogee_decoder(jax.random.key(1), SIZES, n_pixels=8)
 
 
 def torch_forward(params: model.Params, *, compiled: bool, half: bool) -> Forward:
@@ -257,18 +259,18 @@ def write_bundle(folder: Path, params: model.Params) -> None:
         representation="continuous",
     )
     cfg = replace(PAPER, model=SIZES)
-    factor = magnitude_factor(g_mag, cfg.data.magnitude_exponent)[:, None]
-    scalers = Scalers(
-        fit_scaler(stars.xp / factor, SPECTRUM_RANGE), fit_scaler(stars.labels, LABEL_RANGE)
+    normalised = normalise(stars.xp, g_mag, cfg.data.magnitude_exponent)
+    scalers = Scalers(fit_scaler(normalised, SPECTRUM_RANGE), fit_scaler(stars.labels, LABEL_RANGE))
+    networks = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf)[None], Networks(params, apogee_decoder(), scalers)
     )
-    decoder = model.init_apogee_decoder(jax.random.key(1), SIZES, n_pixels=8)
-    members = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (params, decoder, scalers))
-    bundle = trust.assess(Bundle(*members), stars, np.ones((1, len(chunk)), bool), cfg)
+    bundle = assess(networks, stars, np.ones((1, len(chunk)), bool), cfg)
     info = BundleInfo(
         config=cfg,
         representation="continuous",
         n_xp=N_XP,
-        n_pixels=8,
+        n_coefficients=0,
+        n_parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         label_names=labels.names(),
         members=(Assignment(0, -1, 0),),
         apogee_spectra="none: random weights",
@@ -331,18 +333,18 @@ def main() -> None:
     os.environ["TORCHINDUCTOR_FREEZING"] = "1"
     params = model.init(jax.random.key(0), SIZES, n_xp=N_XP, n_pixels=8)
     forwards: dict[str, Forward] = {
-        "JAX": jax_forward(fold(params), "float32"),
-        "JAX, layers apart": jax_forward(params, "float32"),
+        "JAX": jax_forward(params, "float32"),
+        "JAX, layers apart": jax_forward(params, "float32", apart=True),
         "PyTorch eager": torch_forward(params, compiled=False, half=False),
         "PyTorch compiled": torch_forward(params, compiled=True, half=False),
         "ONNX Runtime": onnx_forward(params),
         "matmul": matmul,
-        "JAX bfloat16": jax_forward(fold(params), "bfloat16"),
+        "JAX bfloat16": jax_forward(params, "bfloat16"),
         "PyTorch bfloat16": torch_forward(params, compiled=True, half=True),
     }
     reference = np.concatenate(forwards["JAX, layers apart"](1024)(), axis=1)
-    folded = np.concatenate(forwards["JAX"](1024)(), axis=1)
-    np.testing.assert_allclose(folded, reference, rtol=1e-3, atol=1e-4)
+    absorbed = np.concatenate(forwards["JAX"](1024)(), axis=1)
+    np.testing.assert_allclose(absorbed, reference, rtol=1e-3, atol=1e-4)
     for name in ("PyTorch eager", "PyTorch compiled", "ONNX Runtime"):
         other = np.asarray(forwards[name](1024)()).reshape(reference.shape)
         np.testing.assert_allclose(other, reference, rtol=1e-3, atol=1e-4, err_msg=name)
@@ -356,7 +358,7 @@ def main() -> None:
         after = rates({"JAX": forwards["JAX"]}, options.rounds, options.seconds)["JAX"]
     product = found.pop("matmul") * 2 * 1024 * 1024
     for framework, rate in found.items():
-        done = flop(FOLDED_WIDTHS if framework in FOLDED else WIDTHS)
+        done = flop(ABSORBED_WIDTHS if framework in ABSORBED else WIDTHS)
         print(f"{framework:18s} {rate:9,.0f} stars/s  {rate * done / 1e9:6.1f} GFLOP/s")
     print(f"{'matmul alone':18s} {'':9s}          {product / 1e9:6.1f} GFLOP/s")
     print(
@@ -368,7 +370,7 @@ def main() -> None:
         "vs_torch_eager": ours / found["PyTorch eager"],
         "vs_torch_compile": ours / found["PyTorch compiled"],
         "vs_onnxruntime": ours / found["ONNX Runtime"],
-        "of_matmul_rate": ours * flop(FOLDED_WIDTHS) / product,
+        "of_matmul_rate": ours * flop(ABSORBED_WIDTHS) / product,
         "end_to_end_of_forward": whole["rate"] / (0.5 * (ours + after)),
         "last_over_first_million": whole["last_over_first"],
         "peak_mb": whole["peak_mb"],

@@ -1,6 +1,6 @@
 """The bundle that comes with the package: trained on the real sample, with its card.
 
-Cross-validates the sample's stars of every kind (selection `broad`), keeps all
+Trains folds of the sample's stars of every kind (selection `broad`), keeps all
 members as one ensemble, leaves out what only a hallucinated spectrum needs, and
 writes aspgap_jax/data/released with its card. What the card states is computed here,
 out of fold. The same command goes on where it was interrupted, and gives the same
@@ -17,28 +17,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
 from aspgap_jax import labels
-from aspgap_jax.catalogue.predictions import Predictions
 from aspgap_jax.config import PRESETS, Config, CrossValidation
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.flags import FLAGS
-from aspgap_jax.prediction import assess as trust
-from aspgap_jax.prediction.bundle import BundleInfo, load_bundle, released_bundle, save_bundle
+from aspgap_jax.prediction.bundle import Bundle, BundleInfo, released_bundle, save_bundle
 from aspgap_jax.prediction.domain import SCORES
+from aspgap_jax.prediction.labelling import StarLabels
+from aspgap_jax.prediction.out_of_fold import out_of_fold
 from aspgap_jax.prediction.photometry import fit_weights
-from aspgap_jax.prediction.predict import Bundle, without_spectra
-from aspgap_jax.prediction.uncertainty import calibrate, fit_calibration
-from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.cuts import left_after
 from aspgap_jax.preprocessing.folds import fold_of
 from aspgap_jax.preprocessing.selection import GIANTS
 from aspgap_jax.preprocessing.stars import TrainingSet
-from aspgap_jax.training import run as pipeline
+from aspgap_jax.training.run import Settings, train
 from aspgap_jax.validation.metrics import residual_statistics
 
 MAX_BYTES = 15_000_000
@@ -60,12 +56,12 @@ class Release:
     """Folder of the bundle."""
 
 
-def settings(options: Release) -> pipeline.Settings:
+def settings(options: Release) -> Settings:
     """What is trained."""
     config = dataclasses.replace(
         PRESETS["compact"], cv=CrossValidation(folds=options.folds, seeds=options.seeds)
     )
-    return pipeline.Settings("sample", "broad", True, config)
+    return Settings("sample", "broad", True, config)
 
 
 def groups(stars: TrainingSet) -> Mapping[str, np.ndarray]:
@@ -80,26 +76,27 @@ def groups(stars: TrainingSet) -> Mapping[str, np.ndarray]:
     }
 
 
-def metrics_lines(stars: TrainingSet, predictions: Predictions, sigma: np.ndarray) -> list[str]:
+def metrics_lines(stars: TrainingSet, found: StarLabels) -> list[str]:
     """Out-of-fold residuals as a Markdown table, uncertainties calibrated."""
     lines = [
         "| Stars | Label | rms | MAD scatter | MAE | bias | sigma(chi) |",
         "|---|---|---|---|---|---|---|",
     ]
+    mean, sigma = np.asarray(found.mean), np.asarray(found.sigma)
     for name, keep in groups(stars).items():
         for k, label in enumerate(labels.LABELS if keep.any() else ()):
-            found = residual_statistics(
-                predictions.prediction[keep, k],
+            row = residual_statistics(
+                mean[keep, k],
                 sigma[keep, k],
-                predictions.truth[keep, k],
-                predictions.truth_error[keep, k],
+                stars.labels[keep, k],
+                stars.label_error[keep, k],
                 label.outlier,
             )
-            cells = (found.rms, found.scatter_mad, found.mae, found.bias)
+            cells = (row.rms, row.scatter_mad, row.mae, row.bias)
             values = " | ".join(f"{value:z.{label.decimals}f}" for value in cells)
-            head = f"{name}, {found.n:,}" if k == 0 else ""
+            head = f"{name}, {row.n:,}" if k == 0 else ""
             lines.append(
-                f"| {head} | {label.name} [{label.unit}] | {values} | {found.chi_sigma:.2f} |"
+                f"| {head} | {label.name} [{label.unit}] | {values} | {row.chi_sigma:.2f} |"
             )
     return lines
 
@@ -116,44 +113,18 @@ def synthetic_g(stars: TrainingSet) -> tuple[float, float]:
     return float(np.sqrt(np.mean(difference**2))), float(scatter)
 
 
-def cross_fitted_sigma(
-    stars: TrainingSet, predictions: Predictions, ln_snr: np.ndarray
-) -> np.ndarray:
-    """Uncertainties of each half, calibrated with the other."""
-    half = fold_of(stars.source_id, 2, HALVES) == 0
-    residual = predictions.prediction.astype(np.float64) - predictions.truth
-    sigma = np.empty_like(predictions.sigma)
-    for fitted, told in ((half, ~half), (~half, half)):
-        calibration = fit_calibration(
-            residual[fitted],
-            predictions.sigma[fitted],
-            predictions.truth_error[fitted],
-            ln_snr[fitted],
-        )
-        raw = jnp.asarray(predictions.sigma[told])
-        sigma[told] = calibrate(calibration, raw, jnp.asarray(ln_snr[told]))
-    return sigma
-
-
 def false_alarms(bundle: Bundle, scores: np.ndarray) -> str:
     """Share of the training stars, out of fold, that the scores flag."""
-    assert bundle.trust is not None
-    thresholds = np.asarray(bundle.trust.domain.thresholds)
+    thresholds = np.asarray(bundle.domain.thresholds)
     # The capped scores speak of a kind of star, not of an outlier.
     counted = np.array([not np.isfinite(score.cap) for score in SCORES])
     return f"{100 * (scores > thresholds)[:, counted].any(axis=1).mean():.2f}%"
 
 
-def card(
-    bundle: Bundle, info: BundleInfo, stars: TrainingSet, predictions: Predictions, size: int
-) -> str:
+def card(bundle: Bundle, info: BundleInfo, stars: TrainingSet, size: int) -> str:
     """The bundle's README."""
     cfg: Config = info.config
-    splits = folds.all_splits(cfg, folds=True)
-    rows = folds.split_rows(stars, cfg, splits)
-    unseen = trust.held_out_stars(rows, info.members, len(stars))
-    _, scored = trust.predict_held_out(bundle, stars, unseen, np.arange(len(stars)), cfg)
-    sigma = cross_fitted_sigma(stars, predictions, scored.ln_snr)
+    found = out_of_fold(bundle, info, stars)
     rms, scatter = synthetic_g(stars)
     cuts = [f"| {cut.name} | {cut.left:,} |" for cut in stars.cuts]
     hull = np.percentile(stars.labels, [0.1, 99.9], axis=0)
@@ -187,9 +158,9 @@ def card(
             "## How good it is",
             "",
             "Out of fold: every star predicted by the networks that had not seen it. "
-            "sigma(chi) with uncertainties calibrated on the other half of the stars.",
+            "sigma(chi) with uncertainties calibrated on the stars of the other folds.",
             "",
-            *metrics_lines(stars, predictions, sigma),
+            *metrics_lines(stars, found),
             "",
             f"Synthetic G, weights from the other half of the stars: rms {1000 * rms:.1f} mmag, "
             f"MAD scatter {1000 * scatter:.1f} mmag.",
@@ -208,7 +179,7 @@ def card(
             "",
             "## Flags",
             "",
-            f"The flags of outliers hold for {false_alarms(bundle, np.asarray(scored.scores))} of "
+            f"The flags of outliers hold for {false_alarms(bundle, np.asarray(found.scores))} of "
             "the training stars, out of fold.",
             "",
             "| Bit | Name | Meaning | How it is found |",
@@ -229,15 +200,12 @@ def card(
 def main() -> None:
     """Train, and write bundle and card."""
     options = tyro.cli(Release, description=__doc__)
-    predictions = pipeline.cross_validate(options.work, settings(options))
-    whole, info = load_bundle(options.work)
-    stars = pipeline.load_stars("sample", "broad")
-    bundle = without_spectra(whole)
-    save_bundle(options.out, bundle, dataclasses.replace(info, whole=False))
+    bundle, info, stars = train(options.work, settings(options))
+    save_bundle(options.out, bundle, info)
     size = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
     if size > MAX_BYTES:
         raise InputError(f"{options.out}: {size:,} bytes, more than {MAX_BYTES:,}: fewer members")
-    write_text(options.out / "README.md", card(bundle, info, stars, predictions, size))
+    write_text(options.out / "README.md", card(bundle, info, stars, size))
     print(f"wrote {options.out}: {size / 1e6:.1f} MB, {len(info.members)} members")
 
 

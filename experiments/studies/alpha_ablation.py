@@ -38,7 +38,9 @@ from aspgap_jax import labels
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.config import PRESETS, Config
 from aspgap_jax.files.atomic import write_text
-from aspgap_jax.prediction.predict import Bundle, Estimate, combine, predict_in_batches
+from aspgap_jax.prediction.assess import assess
+from aspgap_jax.prediction.bundle import Networks
+from aspgap_jax.prediction.out_of_fold import label_unseen
 from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.cuts import format_cuts
 from aspgap_jax.preprocessing.device import to_device
@@ -111,24 +113,20 @@ def train(study: Ablation) -> tuple[dict[str, dict[str, np.ndarray]], str]:
         states = crossval.fit(
             states, device, members, cfg, after_epoch=lambda states, summary: bar.update()
         )
-    bundle = Bundle(states.best_params, members.decoder, members.scalers)
-    estimate = predict_in_batches(bundle, stars.xp, stars.g_mag, cfg)
-    trainings = folds.assignments(cfg, splits)
-    held_out = np.stack([folds.in_test(stars.source_id, one, cfg) for one in trainings])
-    seed_of = np.array([one.seed for one in trainings])
+    trainings = folds.assignments(cfg, splits) * len(VARIANTS)
+    variant_of = np.repeat(list(VARIANTS), len(trainings) // len(VARIANTS))
+    seed_of = np.array([training.seed for training in trainings])
+    unseen = folds.unseen_stars(stars.source_id, trainings, cfg)
+    networks = Networks(states.best_params, members.decoder, members.scalers)
+    bundle = assess(networks, stars, unseen, cfg)
     results = {}
-    for name, mean, sigma in zip(
-        VARIANTS,
-        np.split(np.asarray(estimate.mean), len(VARIANTS)),
-        np.split(np.asarray(estimate.sigma), len(VARIANTS)),
-        strict=True,
-    ):
-        found = [
-            combine(Estimate(mean, sigma), held_out & (seed_of == seed)[:, None])
-            for seed in range(cfg.cv.seeds)
-        ]
+    for name in VARIANTS:
+        own = [(variant_of == name) & (seed_of == seed) for seed in range(cfg.cv.seeds)]
+        found = [label_unseen(bundle, stars, unseen & by[:, None], cfg) for by in own]
         residual = np.stack([np.asarray(one.mean) - stars.labels for one in found])
-        error = np.stack([np.hypot(np.asarray(one.sigma), stars.label_error) for one in found])
+        # As the networks give it: calibration would hide what differs.
+        sigma = np.stack([np.hypot(one.aleatoric, one.epistemic) for one in found])
+        error = np.hypot(sigma, stars.label_error)
         results[name] = {"residual": residual, "chi": residual / error}
     return results, REAL if pipeline.has_real_spectra(settings) else EMULATED
 

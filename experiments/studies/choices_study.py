@@ -30,9 +30,9 @@ import tyro
 from aspgap_jax import labels
 from aspgap_jax.config import PRESETS, Config
 from aspgap_jax.files.atomic import write_text
-from aspgap_jax.prediction.predict import combine, predict_in_batches
-from aspgap_jax.preprocessing import folds
-from aspgap_jax.training import run as pipeline
+from aspgap_jax.prediction.out_of_fold import label_unseen
+from aspgap_jax.preprocessing.folds import unseen_stars
+from aspgap_jax.training.run import Settings, train
 
 METAL_POOR = -1.0
 N_TRAIN = 8860.0
@@ -77,21 +77,22 @@ def variants(study: Study) -> dict[str, Config]:
     }
 
 
-def statistics(folder: Path, settings: pipeline.Settings) -> dict[str, list[list[float]]]:
+def statistics(folder: Path, settings: Settings) -> dict[str, list[list[float]]]:
     """Out of fold, a seed and label: rms of all and of metal-poor stars, sigma of chi."""
-    bundle, info, stars = pipeline.train(folder, settings)
-    estimate = predict_in_batches(bundle, stars.xp, stars.g_mag, info.config)
-    held_out = np.stack([folds.in_test(stars.source_id, m, info.config) for m in info.members])
+    bundle, info, stars = train(folder, settings)
+    unseen = unseen_stars(stars.source_id, info.members, info.config)
     seed_of = np.array([member.seed for member in info.members])
     poor = stars.labels[:, labels.index("m_h")] < METAL_POOR
     rows = {"all": np.ones_like(poor), "metal-poor": poor}
     found: dict[str, list[list[float]]] = {"all": [], "metal-poor": [], "sigma(chi)": []}
     for seed in range(info.config.cv.seeds):
-        one = combine(estimate, held_out & (seed_of == seed)[:, None])
+        one = label_unseen(bundle, stars, unseen & (seed_of == seed)[:, None], info.config)
         residual = np.asarray(one.mean) - stars.labels
         for name, keep in rows.items():
             found[name].append(np.sqrt(np.square(residual[keep]).mean(axis=0)).tolist())
-        chi = residual / np.hypot(np.asarray(one.sigma), stars.label_error)
+        # As the networks give it: the bundle's calibration would hide what differs.
+        sigma = np.hypot(one.aleatoric, one.epistemic)
+        chi = residual / np.hypot(sigma, stars.label_error)
         found["sigma(chi)"].append(chi.std(axis=0).tolist())
     return found
 
@@ -119,7 +120,7 @@ def main() -> None:
     for name in study.only or configs:
         config = configs[name]
         folder = study.out / name
-        settings = pipeline.Settings("sample", "giants", True, config)
+        settings = Settings("sample", "giants", True, config)
         results[name] = {**statistics(folder, settings), "validation_loss": validation_loss(folder)}
     head = "  ".join(f"{f'{label.name} [{label.unit}]':>17}" for label in labels.LABELS)
     titles = {

@@ -30,7 +30,7 @@ from aspgap_jax import config, labels
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.config import Config, Data, Loss, Model, Pretrain, Train
 from aspgap_jax.files.atomic import write_text
-from aspgap_jax.prediction.bundle import load_bundle
+from aspgap_jax.prediction.bundle import load_bundle, load_networks
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.store import write_training_store
 
@@ -185,8 +185,7 @@ def kill_once(
 
 def differences(a: Path, b: Path) -> list[str]:
     """What differs between two finished runs, bit by bit; nothing if all is equal."""
-    one, _ = load_bundle(a)
-    other, _ = load_bundle(b)
+    one, other = ({"bundle": load_bundle(c)[0], "networks": load_networks(c)[0]} for c in (a, b))
     found = [
         jax.tree_util.keystr(path)
         for (path, x), y in zip(

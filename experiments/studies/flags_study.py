@@ -23,8 +23,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 from tqdm import tqdm
@@ -32,22 +30,22 @@ from tqdm import tqdm
 from aspgap_jax import labels
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.flags import FLAGS
-from aspgap_jax.prediction import assess as trust
-from aspgap_jax.prediction.bundle import load_bundle
-from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, label_stars
-from aspgap_jax.prediction.predict import Bundle
-from aspgap_jax.preprocessing import folds
+from aspgap_jax.prediction.assess import BP_ALONE_BELOW, RP_ALONE_ABOVE, assess
+from aspgap_jax.prediction.batches import PredictOptions
+from aspgap_jax.prediction.bundle import load_networks
+from aspgap_jax.prediction.out_of_fold import label_unseen
+from aspgap_jax.prediction.spectra import instrument_matrix
 from aspgap_jax.preprocessing.cuts import apply_cuts
-from aspgap_jax.preprocessing.folds import fold_of
+from aspgap_jax.preprocessing.folds import fold_of, unseen_stars
 from aspgap_jax.preprocessing.selection import SPECTRA
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.sample import load_sample
-from aspgap_jax.training import members as crossval
-from aspgap_jax.training import run as pipeline
+from aspgap_jax.training.run import load_stars
 
 HALVES = 1_000
 """A repeat of the hash that no cross-validation uses."""
-BATCH = 1024
+IN_BATCHES = PredictOptions(batch_size=500)
+"""One shape for groups of all sizes."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def instrument_span() -> np.ndarray:
     Directions in which a coefficient has less than 1e-4 of the largest effect are left
     out: 24 of 110. The sample's spectra have in those 5% of their errors.
     """
-    axes, size, _ = np.linalg.svd(trust.instrument_matrix(), full_matrices=False)
+    axes, size, _ = np.linalg.svd(instrument_matrix(), full_matrices=False)
     return axes[:, size > 1e-4 * size[0]]
 
 
@@ -84,7 +82,7 @@ def faults(stars: TrainingSet, rng: np.random.Generator) -> Iterator[tuple[str, 
     assert stars.wavelength is not None
     span, wavelength = instrument_span(), stars.wavelength
     xp = stars.xp.astype(np.float64)
-    blue = wavelength < 0.5 * (trust.BP_ALONE_BELOW + trust.RP_ALONE_ABOVE)
+    blue = wavelength < 0.5 * (BP_ALONE_BELOW + RP_ALONE_ABOVE)
 
     def with_xp(values: np.ndarray, error: np.ndarray | None = None) -> TrainingSet:
         error = stars.xp_error if error is None else error
@@ -109,36 +107,6 @@ def faults(stars: TrainingSet, rng: np.random.Generator) -> Iterator[tuple[str, 
         yield f"shifted by {by:g} nm", with_xp(project(shifted(xp, wavelength, by)))
 
 
-def members_of(bundle: Bundle, keep: np.ndarray) -> Bundle:
-    """The bundle of some of its members."""
-
-    def pick(tree: object) -> object:
-        return jax.tree.map(lambda leaf: leaf[keep], tree)
-
-    assert bundle.trust is not None
-    latents = pick(bundle.trust.domain.latents)
-    domain = bundle.trust.domain._replace(latents=latents)
-    networks = Bundle(*(pick(part) for part in bundle[:4]))
-    return networks._replace(trust=bundle.trust._replace(domain=domain))
-
-
-def flags_of(stars: TrainingSet, bundle: Bundle, cfg: crossval.Config) -> np.ndarray:
-    """The flags of stars, as a prediction gives them."""
-    found = []
-    for start in range(0, len(stars), BATCH):
-        rows = np.arange(start, start + BATCH).clip(max=len(stars) - 1)
-        batch = StarBatch(
-            xp=jnp.asarray(stars.xp[rows]),
-            xp_error=jnp.asarray(stars.xp_error[rows]),
-            g_mag=jnp.asarray(stars.g_mag[rows]),
-            present=jnp.ones((BATCH, 2), bool),
-            snr=jnp.full((BATCH, 2), jnp.nan),
-            ruwe=jnp.full(BATCH, jnp.nan),
-        )
-        found.append(np.asarray(label_stars(bundle, batch, cfg, LabelOptions("sampled")).flags))
-    return np.concatenate(found)[: len(stars)]
-
-
 def rates(flags: np.ndarray) -> dict[str, float]:
     """Share of stars with any flag, and with each."""
     each = {flag.name: float(np.mean((flags & flag.bit) > 0)) for flag in FLAGS}
@@ -147,15 +115,18 @@ def rates(flags: np.ndarray) -> dict[str, float]:
 
 def study(options: Study) -> dict[str, dict[str, float]]:
     """Rates by kind of star, of both folds together."""
-    bundle, info = load_bundle(options.run)
+    networks, info = load_networks(options.run)
     cfg, rng = info.config, np.random.default_rng(options.seed)
     settings = json.loads((options.run / "config.json").read_text())
-    stars = pipeline.load_stars("sample", settings["select"])
-    splits = folds.all_splits(cfg, folds=True)
-    rows = folds.split_rows(stars, cfg, splits)
-    unseen = trust.held_out_stars(rows, info.members, len(stars))
+    stars = load_stars("sample", settings["select"])
+    unseen = unseen_stars(stars.source_id, info.members, cfg)
     tested = fold_of(stars.source_id, 2, HALVES) == 1
-    bundle = trust.assess(bundle, stars.where(~tested), unseen[:, ~tested], cfg)
+    bundle = assess(networks, stars.where(~tested), unseen[:, ~tested], cfg)
+
+    def flags_of(some: TrainingSet, held_out: np.ndarray) -> np.ndarray:
+        """As a prediction gives them, by the networks of one fold."""
+        by = np.repeat(held_out[:, None], len(some), axis=1)
+        return np.asarray(label_unseen(bundle, some, by, cfg, IN_BATCHES).flags)
 
     everyone = apply_cuts(load_sample(), SPECTRA)
     new = ~np.isin(everyone.source_id, stars.source_id)
@@ -168,15 +139,14 @@ def study(options: Study) -> dict[str, dict[str, float]]:
     found: dict[str, list[np.ndarray]] = {}
     for fold in tqdm(range(cfg.cv.folds), desc="flags", unit="fold", disable=None):
         held_out = np.array([m.fold == fold for m in info.members])
-        networks = members_of(bundle, held_out)
         mine = np.flatnonzero(tested & unseen[held_out].all(axis=0))
-        found.setdefault("clean giants", []).append(flags_of(stars.where(mine), networks, cfg))
+        found.setdefault("clean giants", []).append(flags_of(stars.where(mine), held_out))
         chosen = stars.where(rng.permutation(mine)[: options.stars // cfg.cv.folds])
         for name, faulty in faults(chosen, rng):
-            found.setdefault(name, []).append(flags_of(faulty, networks, cfg))
+            found.setdefault(name, []).append(flags_of(faulty, held_out))
         for name, mask in strangers.items():
             some = rng.permutation(np.flatnonzero(mask))[: options.stars // cfg.cv.folds]
-            found.setdefault(name, []).append(flags_of(everyone.where(some), networks, cfg))
+            found.setdefault(name, []).append(flags_of(everyone.where(some), held_out))
     return {
         name: {"stars": len(f), **rates(f)}
         for name, f in ((name, np.concatenate(parts)) for name, parts in found.items())

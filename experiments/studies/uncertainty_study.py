@@ -1,9 +1,9 @@
 """Are the uncertainties right? Chi and coverage by S/N, before and after calibration.
 
-Takes a cross-validation and cross-fits: the stars are halved by their ids, each half
-is calibrated with the parameters fitted to the other, so no star is reported on that
-was used for its fit. The predictions are out of fold. A Gaussian of the right width
-has sigma(chi) 1 and covers 68.3% within 1 sigma, 95.4% within 2.
+Takes a cross-validation. Its labels are out of fold and their uncertainties cross-fitted:
+those of a fold are calibrated on the stars of the others, so no star is reported on
+that was used for its fit. A Gaussian of the right width has sigma(chi) 1 and covers
+68.3% within 1 sigma, 95.4% within 2.
 
 Also given: how much of the variance is epistemic, and what the errors of the XP
 spectra alone explain (through the Jacobian, as if they were independent).
@@ -21,22 +21,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
 from aspgap_jax import labels
 from aspgap_jax.files.atomic import write_text
-from aspgap_jax.prediction import assess as trust
+from aspgap_jax.prediction.batches import PredictOptions
 from aspgap_jax.prediction.bundle import load_bundle
-from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, label_stars
-from aspgap_jax.prediction.uncertainty import calibrate, fit_calibration
-from aspgap_jax.preprocessing import folds
-from aspgap_jax.preprocessing.folds import fold_of
-from aspgap_jax.training import run as pipeline
+from aspgap_jax.prediction.out_of_fold import label_unseen, out_of_fold
+from aspgap_jax.training.run import load_stars
 
-HALVES = 1_000
-"""A repeat of the hash that no cross-validation uses."""
 EDGES = (0, 10, 30, 50, 70, 90, 100)
 """Bins of S/N, in percent of the stars."""
 
@@ -68,40 +62,23 @@ def study(options: Study) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """``{label: {"raw" | "calibrated": {bin of S/N: statistics}}}``."""
     bundle, info = load_bundle(options.run)
     settings = json.loads((options.run / "config.json").read_text())
-    stars = pipeline.load_stars(settings["data"], settings["select"])
-    splits = folds.all_splits(info.config, folds=True)
-    rows = folds.split_rows(stars, info.config, splits)
-    unseen = trust.held_out_stars(rows, info.members, len(stars))
-    everyone = np.arange(len(stars))
-    ensemble, scored = trust.predict_held_out(bundle, stars, unseen, everyone, info.config)
-    raw, ln_snr = np.asarray(ensemble.moments.sigma), scored.ln_snr
-    residual = np.asarray(ensemble.moments.mean, np.float64) - stars.labels
-    calibrated = np.empty_like(raw)
-    half = fold_of(stars.source_id, 2, HALVES) == 0
-    for fitted, told in ((half, ~half), (~half, half)):
-        calibration = fit_calibration(
-            residual[fitted], raw[fitted], stars.label_error[fitted], ln_snr[fitted]
-        )
-        calibrated[told] = calibrate(calibration, jnp.asarray(raw[told]), jnp.asarray(ln_snr[told]))
+    stars = load_stars(settings["data"], settings["select"])
+    found = out_of_fold(bundle, info, stars)
+    calibrated, raw = np.asarray(found.sigma), np.hypot(found.aleatoric, found.epistemic)
+    ln_snr = np.asarray(found.ln_snr)
+    residual = np.asarray(found.mean, np.float64) - stars.labels
     edges = np.percentile(ln_snr, EDGES)
     bins = {"all": np.ones(len(stars), bool)} | {
         f"{low}-{high}%": (ln_snr >= edges[i]) & (ln_snr <= edges[i + 1])
         for i, (low, high) in enumerate(itertools.pairwise(EDGES))
     }
-    epistemic = np.square(ensemble.moments.epistemic).mean(axis=0)
+    epistemic = np.square(found.epistemic).mean(axis=0)
     share = epistemic / np.square(raw).mean(axis=0)
     print("epistemic share of the variance:", ", ".join(f"{100 * s:.0f}%" for s in share))
-    some = everyone[:: max(1, len(stars) // options.propagate)]
-    batch = StarBatch(
-        xp=jnp.asarray(stars.xp[some]),
-        xp_error=jnp.asarray(stars.xp_error[some]),
-        g_mag=jnp.asarray(stars.g_mag[some]),
-        present=jnp.ones((len(some), 2), bool),
-        snr=jnp.full((len(some), 2), jnp.nan),
-        ruwe=jnp.full(len(some), jnp.nan),
-    )
-    asked = LabelOptions(stars.representation, propagate="diagonal")
-    told = label_stars(bundle, batch, info.config, asked)
+    some = stars.where(np.arange(0, len(stars), max(1, len(stars) // options.propagate)))
+    everyone = np.ones((len(info.members), len(some)), bool)
+    asked = PredictOptions(propagate="diagonal")
+    told = label_unseen(bundle, some, everyone, info.config, asked)
     ratio = np.nanmedian(np.asarray(told.propagated / told.sigma), axis=0)
     print("median propagated over total:", ", ".join(f"{r:.2f}" for r in ratio))
     return {

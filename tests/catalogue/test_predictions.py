@@ -25,6 +25,9 @@ def predictions() -> Predictions:
         fold=np.array([0, 1, 0, 1, -1], np.int8),
         prediction=rng.normal(size=truth.shape).astype(np.float32),
         sigma=rng.uniform(size=truth.shape).astype(np.float32),
+        aleatoric=rng.uniform(size=truth.shape).astype(np.float32),
+        epistemic=rng.uniform(size=truth.shape).astype(np.float32),
+        flags=np.array([0, 1, 2**13, 5, 0], np.int32),
         truth=truth,
         truth_error=np.full_like(truth, 0.02),
         g_mag=rng.uniform(9, 17, size=5).astype(np.float32),
@@ -36,7 +39,10 @@ def test_round_trip_is_exact(tmp_path: Path, predictions: Predictions) -> None:
     path = tmp_path / "predictions.h5"
     write_predictions(path, predictions)
     again = read_predictions(path)
-    for name in ("source_id", "fold", "prediction", "sigma", "truth", "truth_error", "g_mag"):
+    for name in (
+        "source_id", "fold", "prediction", "sigma", "aleatoric", "epistemic", "flags", "truth",
+        "truth_error", "g_mag",
+    ):  # fmt: skip
         np.testing.assert_array_equal(getattr(again, name), getattr(predictions, name))
     np.testing.assert_array_equal(again.columns["snr"], np.arange(5.0))
     assert again.columns["apogee_id"].tolist() == [b"2M0", b"2M1", b"2M2", b"2M3", b"2M4"]
@@ -51,10 +57,12 @@ def test_the_file_says_what_it_is(tmp_path: Path, predictions: Predictions) -> N
     write_predictions(path, wide)
     with h5py.File(path) as file:
         assert file.attrs["format"] == "aspgap predictions"
-        assert file.attrs["format_version"] == 1
+        assert file.attrs["format_version"] == 2
         assert list(file.attrs["label_names"]) == ["teff", "logg", "m_h", "alpha_m"]
         assert file["sigma"].attrs["unit"] == "K, dex, dex, dex"
         assert file["g_mag"].attrs["unit"] == "mag"
+        assert file["flags"].attrs["unit"] == ""
+        assert file["flags"].dtype == np.int32
         assert file["prediction"].dtype == np.float32
         assert file["fold"].dtype == np.int16
         assert file["source_id"].dtype == np.int64
@@ -74,7 +82,7 @@ def test_arrays_must_agree(predictions: Predictions) -> None:
     # The label axis agrees among the arrays, and not with the label table.
     three = {
         name: getattr(predictions, name)[:, :3]
-        for name in ("prediction", "sigma", "truth", "truth_error")
+        for name in ("prediction", "sigma", "aleatoric", "epistemic", "truth", "truth_error")
     }
     with pytest.raises(ValueError, match=r"prediction must have the shape \(5, 4\)"):
         dataclasses.replace(predictions, **three)
@@ -105,9 +113,11 @@ def test_another_version(tmp_path: Path, predictions: Predictions) -> None:
     path = tmp_path / "predictions.h5"
     write_predictions(path, predictions)
     with h5py.File(path, "a") as file:
-        file.attrs["format_version"] = 2
-    with pytest.raises(InputError, match="of version 2, this release reads version 1"):
+        file.attrs["format_version"] = 1
+    cure = "of version 1, this release reads version 2; write it again with `aspgap crossval`"
+    with pytest.raises(InputError, match=cure) as caught:
         read_predictions(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_another_label_table(

@@ -13,7 +13,7 @@ from astropy.units import UnitsWarning
 
 from aspgap_jax.catalogue.predictions import Predictions
 from aspgap_jax.catalogue.table import catalogue_table, write_catalogue
-from aspgap_jax.columns import COLUMNS
+from aspgap_jax.columns import COLUMNS, TRUST
 from aspgap_jax.errors import InputError
 from aspgap_jax.labels import LABELS
 
@@ -47,6 +47,9 @@ TABLE_2 = {
     "radial_velocity": "km s-1",
     "radial_velocity_error": "km s-1",
 }
+# Of a run whose spectra have no S/N of their own in BP.
+BESIDE = [f"{p}_{n}_xp" for p in ("spread", "noise") for n in ("teff", "logg", "moh", "aom")]
+BESIDE += ["flags"]
 GAIA = [name for name, _, _, _ in COLUMNS if name not in ("source_id", "phot_g_mean_mag", "bp_rp")]
 GAIA = [name for name in GAIA if not name.endswith("_xp")]
 
@@ -60,6 +63,9 @@ def predictions_with(columns: dict[str, np.ndarray], n: int = 7) -> Predictions:
         fold=np.zeros(n, np.int8),
         prediction=rng.normal(size=per_label).astype(np.float32),
         sigma=rng.uniform(0.1, 1.0, size=per_label).astype(np.float32),
+        aleatoric=rng.uniform(0.1, 1.0, size=per_label).astype(np.float32),
+        epistemic=rng.uniform(0.1, 1.0, size=per_label).astype(np.float32),
+        flags=np.arange(n, dtype=np.int32),
         truth=np.full(per_label, np.nan),
         truth_error=np.full(per_label, np.nan),
         g_mag=rng.uniform(9, 17, size=n).astype(np.float32),
@@ -85,15 +91,19 @@ def test_columns_are_those_of_table_2_in_its_order() -> None:
 def test_table_holds_the_data_and_names_what_is_absent(full: Predictions) -> None:
     table, absent = catalogue_table(full)
     assert absent == ()
-    assert table.colnames == list(TABLE_2)
+    assert table.colnames == [*TABLE_2, *BESIDE]
     np.testing.assert_array_equal(table["logg_xp"], full.prediction[:, 1])
     np.testing.assert_array_equal(table["e_aom_xp"], full.sigma[:, 3])
-    assert [table[spec.name].dtype for spec in COLUMNS] == [spec.dtype for spec in COLUMNS]
+    np.testing.assert_array_equal(table["spread_moh_xp"], full.epistemic[:, 2])
+    np.testing.assert_array_equal(table["noise_teff_xp"], full.aleatoric[:, 0])
+    np.testing.assert_array_equal(table["flags"], full.flags)
+    specs = [spec for spec in (*COLUMNS, *TRUST) if spec.name != "snr_bp"]
+    assert [table[spec.name].dtype for spec in specs] == [spec.dtype for spec in specs]
 
     bare, absent = catalogue_table(predictions_with({}))
-    assert bare.colnames == ["source_id", *list(TABLE_2)[3:11], "phot_g_mean_mag"]
+    assert bare.colnames == ["source_id", *list(TABLE_2)[3:11], "phot_g_mean_mag", *BESIDE]
     assert set(bare.colnames).isdisjoint(absent)
-    assert set(bare.colnames) | set(absent) == set(TABLE_2)
+    assert set(bare.colnames) - set(BESIDE) | set(absent) == set(TABLE_2)
 
 
 def test_colour_is_derived_unless_given() -> None:
@@ -129,7 +139,7 @@ def test_hdf5_is_one_flat_dataset_a_column(tmp_path: Path, full: Predictions) ->
     path = tmp_path / "catalogue.h5"
     write_catalogue(path, table)
     with h5py.File(path) as file:
-        assert set(file) == set(TABLE_2)
+        assert set(file) == {*TABLE_2, *BESIDE}
         for spec in COLUMNS:
             dataset = file[spec.name]
             assert dataset.dtype == spec.dtype
@@ -152,12 +162,13 @@ def test_no_star_is_a_valid_catalogue(tmp_path: Path, suffix: str) -> None:
 
 def test_further_columns_are_written_too(tmp_path: Path, full: Predictions) -> None:
     table, _ = catalogue_table(full)
-    table["flags"] = np.arange(7, dtype=np.int32)
+    table["class"] = np.arange(7, dtype=np.int32)
     write_catalogue(tmp_path / "with.fits", table)
     header = fits.getheader(tmp_path / "with.fits", 1)
-    assert header["TTYPE28"] == "flags"
-    assert "TUNIT28" not in header
-    np.testing.assert_array_equal(fits.getdata(tmp_path / "with.fits")["flags"], np.arange(7))
+    number = len(TABLE_2) + len(BESIDE) + 1
+    assert header[f"TTYPE{number}"] == "class"
+    assert f"TUNIT{number}" not in header
+    np.testing.assert_array_equal(fits.getdata(tmp_path / "with.fits")["class"], np.arange(7))
 
 
 @pytest.mark.parametrize("name", ["catalogue.csv", "catalogue"])

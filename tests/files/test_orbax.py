@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.files import orbax as checkpoint
+from aspgap_jax.files import orbax
 from aspgap_jax.files.orbax import open_checkpoints
 from aspgap_jax.preprocessing.scaling import RobustScaler
+from aspgap_jax.typing import Array, Float
 
 SCALERS = RobustScaler(jnp.arange(3.0), jnp.ones(3))
 
@@ -55,7 +57,7 @@ def test_config_and_scalers_stand_beside_the_state(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "1" / "config" / "metadata").read_text()) == {
         "train": {"seed": 3}
     }
-    stored = checkpoint.load_arrays(tmp_path / "1" / "scalers", SCALERS)
+    stored = orbax.load_arrays(tmp_path / "1" / "scalers", RobustScaler)
     np.testing.assert_array_equal(stored.centre, SCALERS.centre)
 
 
@@ -124,11 +126,27 @@ def test_another_shape_is_one_clear_line(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+class Pair(NamedTuple):
+    scaler: RobustScaler
+    free: Any
+
+
+class Kinds(NamedTuple):
+    either: Pair | RobustScaler
+    none: Float[Array, "three zero"]
+    layers: Any
+
+
 def test_arrays_round_trip_those_without_elements_too(tmp_path: Path) -> None:
-    arrays = {"a": jnp.arange(3), "none": jnp.zeros((3, 0)), "pair": (jnp.ones(2), jnp.zeros(0))}
-    checkpoint.save_arrays(tmp_path / "arrays", arrays)
-    abstract = jax.eval_shape(lambda: arrays)
-    loaded = checkpoint.load_arrays(tmp_path / "arrays", abstract)
-    for a, b in zip(jax.tree.leaves(arrays), jax.tree.leaves(loaded), strict=True):
-        assert (a.shape, a.dtype) == (b.shape, b.dtype)
-        np.testing.assert_array_equal(a, b)
+    layers = {"params": {"Dense_0": {"kernel": jnp.ones((2, 3, 4)), "bias": jnp.arange(3)}}}
+    for either in (SCALERS, Pair(SCALERS, jnp.ones(2))):
+        arrays = Kinds(either, jnp.zeros((3, 0)), layers)
+        folder = tmp_path / type(either).__name__
+        orbax.save_arrays(folder, arrays)
+        loaded = orbax.load_arrays(folder, Kinds)
+        assert jax.tree.structure(loaded) == jax.tree.structure(arrays)
+        for a, b in zip(jax.tree.leaves(arrays), jax.tree.leaves(loaded), strict=True):
+            assert (a.shape, a.dtype) == (b.shape, b.dtype)
+            np.testing.assert_array_equal(a, b)
+        with pytest.raises(InputError, match=r"arrays cannot be read \(no Pair: it has"):
+            orbax.load_arrays(folder, Pair)

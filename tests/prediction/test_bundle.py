@@ -9,49 +9,75 @@ import numpy as np
 import pytest
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.prediction.bundle import BundleInfo, check_spectra, load_bundle, save_bundle
-from aspgap_jax.prediction.labelling import LabelOptions, label_stars
-from aspgap_jax.prediction.predict import Bundle, without_spectra
-from support.trusted_bundle import CFG, batch_of, made_up_set, trusted_bundle
+from aspgap_jax.prediction.bundle import (
+    Bundle,
+    BundleInfo,
+    Networks,
+    check_spectra,
+    load_bundle,
+    load_networks,
+    released_bundle,
+    save_bundle,
+)
+from support.bundles import CFG, WHITENED, bundle_of, made_up_set, networks_of
 
 
 @pytest.fixture(scope="module")
 def made() -> tuple[Bundle, BundleInfo]:
-    return trusted_bundle(made_up_set())
+    return bundle_of(made_up_set(), cfg=WHITENED)
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    return networks_of(made_up_set(), WHITENED)
 
 
 @pytest.fixture
-def folder(made: tuple[Bundle, BundleInfo], tmp_path: Path) -> Path:
-    save_bundle(tmp_path / "bundle", *made)
+def folder(made: tuple[Bundle, BundleInfo], networks: Networks, tmp_path: Path) -> Path:
+    save_bundle(tmp_path / "bundle", *made, networks)
     return tmp_path / "bundle"
 
 
-def test_a_bundle_comes_back_bit_for_bit(made: tuple[Bundle, BundleInfo], folder: Path) -> None:
+def assert_same(found: object, expected: object) -> None:
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_bundle_comes_back_bit_for_bit(
+    made: tuple[Bundle, BundleInfo], networks: Networks, folder: Path
+) -> None:
+    assert made[0].instrument.shape == (24, 0), "arrays without elements come back too"
     for path in (folder, folder.parent):
         bundle, info = load_bundle(path)
         assert info == made[1]
-        assert jax.tree.structure(bundle) == jax.tree.structure(made[0])
-        for a, b in zip(jax.tree.leaves(bundle), jax.tree.leaves(made[0]), strict=True):
-            assert a.dtype == b.dtype
-            np.testing.assert_array_equal(a, b)
+        assert_same(bundle, made[0])
+        trained, info = load_networks(path)
+        assert info == made[1]
+        assert_same(trained, networks)
 
 
-def test_without_spectra_the_labels_are_the_same(
-    made: tuple[Bundle, BundleInfo], folder: Path, tmp_path: Path
+def test_what_only_predicts_has_no_networks(
+    made: tuple[Bundle, BundleInfo], tmp_path: Path
 ) -> None:
-    bundle, info = made
-    save_bundle(tmp_path / "slim", without_spectra(bundle), replace(info, whole=False))
-    slim, slim_info = load_bundle(tmp_path / "slim")
-    assert not slim_info.whole
-    assert slim.decoder is None
-    assert slim.params.hallucinator is None
-    batch, options = batch_of(made_up_set(), slice(9)), LabelOptions("sampled")
-    for a, b in zip(
-        label_stars(bundle, batch, CFG, options),
-        label_stars(slim, batch, CFG, options),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(a, b)
+    save_bundle(tmp_path / "slim", *made)
+    assert_same(load_bundle(tmp_path / "slim")[0], made[0])
+    for path in (tmp_path / "slim", released_bundle()):
+        with pytest.raises(
+            InputError, match=r"has only what predicts.*use the bundle of a run"
+        ) as caught:
+            load_networks(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_shapes_come_from_the_files(made: tuple[Bundle, BundleInfo], tmp_path: Path) -> None:
+    """Of networks that the config does not describe."""
+    deeper = networks_of(
+        made_up_set(), replace(CFG, model=replace(CFG.model, encoder=(5, 3), latent=2))
+    )
+    save_bundle(tmp_path / "other", *made, deeper)
+    assert_same(load_networks(tmp_path / "other")[0], deeper)
 
 
 def test_nothing_is_pickled(folder: Path) -> None:
@@ -65,8 +91,8 @@ def test_nothing_is_pickled(folder: Path) -> None:
 def test_an_older_format_is_refused(folder: Path) -> None:
     path = folder / "bundle.json"
     stored = json.loads(path.read_text())
-    path.write_text(json.dumps(stored | {"format_version": 1}))
-    with pytest.raises(InputError, match="a bundle of format 1, this version reads 2: train again"):
+    path.write_text(json.dumps(stored | {"format_version": 2}))
+    with pytest.raises(InputError, match="a bundle of format 2, this version reads 3: train again"):
         load_bundle(folder)
 
 
@@ -75,6 +101,7 @@ def test_an_older_format_is_refused(folder: Path) -> None:
     [
         (lambda d: (d / "bundle.json").unlink(), "no finished bundle there"),
         (lambda d: (d / "bundle.json").write_text("{"), "no valid bundle description"),
+        (lambda d: (d / "bundle.json").write_text("[]"), "no valid bundle description"),
         (lambda d: (d / "arrays" / "_METADATA").unlink(), "arrays cannot be read"),
     ],
 )

@@ -15,7 +15,7 @@ from aspgap_jax.catalogue.parts import read_part_record
 from aspgap_jax.prediction.batches import PredictOptions
 from aspgap_jax.prediction.bundle import save_bundle
 from aspgap_jax.prediction.files import predict_files
-from support.made_up_bundle import flat_star, made_up_bundle
+from support.bundles import flat_star, gaia_bundle
 from support.xp_files import write_bulk
 
 OPTIONS = PredictOptions(batch_size=8, second_path=False)
@@ -76,7 +76,7 @@ def whole_parts(out: Path) -> dict[str, int]:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_kill_loses_no_whole_part_and_leaves_no_half_one(tmp_path: Path) -> None:
-    bundle, info = made_up_bundle()
+    bundle, info = gaia_bundle()
     save_bundle(tmp_path / "bundle", bundle, info)
     files = [
         str(write_bulk(tmp_path / f"{name}.csv.gz", [flat_star(100 * n + m) for m in range(1, 21)]))

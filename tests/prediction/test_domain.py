@@ -90,6 +90,29 @@ def test_latent_distance_is_mahalanobis() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize("n_latents", [3, 8])
+def test_absorbed_statistics_give_the_same_distance(n_latents: int) -> None:
+    """Of latents, from the hidden layer of 5 before them."""
+    rng = np.random.default_rng(2)
+    kernel, bias = rng.normal(size=(5, n_latents)), rng.normal(size=n_latents)
+    hidden = rng.normal(size=(400, 5)) ** 2
+    latents = hidden @ kernel + bias
+    statistics = fit_latents(latents.mean(axis=0), np.cov(latents.T))
+    encoder = {
+        "params": {
+            "Dense_0": {},
+            "Dense_1": {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)},
+        }
+    }
+    absorbed = domains.absorb_latents(encoder, statistics)
+    np.testing.assert_allclose(
+        domains.latent_distance(absorbed, jnp.asarray(hidden, jnp.float32)),
+        domains.latent_distance(statistics, jnp.asarray(latents, jnp.float32)),
+        rtol=2e-3,
+        atol=2e-3,
+    )
+
+
 def test_latents_keep_the_directions_of_most_variance() -> None:
     variance = np.arange(1.0, 51.0)
     statistics = fit_latents(np.zeros(50), np.diag(variance))

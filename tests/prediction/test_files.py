@@ -35,9 +35,9 @@ from aspgap_jax.survey.store import write_training_store
 from aspgap_jax.survey.tables import Remarks
 from aspgap_jax.survey.xp import WAVELENGTH, read_xp
 from aspgap_jax.survey.xp.store import write_store
+from support.bundles import CFG, flat_star, gaia_bundle
 from support.held_locks import held_by_another
 from support.made_up import made_up_stars
-from support.made_up_bundle import CFG, flat_star, made_up_bundle
 from support.xp_files import sampled_star, star, without, write_bulk, write_fits
 
 SMALL = PredictOptions(batch_size=8)
@@ -45,7 +45,7 @@ LABELS = ("teff_xp", "logg_xp", "moh_xp", "aom_xp")
 
 
 def predict(given: list[str] | list[Path], out: Path, **options) -> Predicted:
-    bundle, info = made_up_bundle()
+    bundle, info = gaia_bundle()
     options = {"options": SMALL} | options
     return predict_files([str(path) for path in given], out, bundle, info, **options)
 
@@ -96,7 +96,7 @@ def test_the_labels_are_those_of_label_stars_in_the_order_of_the_file(
     done = predict(bulk, tmp_path)
     assert (done.total("read"), done.total("failed")) == (50, 0)
     assert_reconciled(done, tmp_path)
-    bundle, info = made_up_bundle()
+    bundle, info = gaia_bundle()
     for path in bulk:
         (chunk,) = read_xp(path)
         n = len(chunk)
@@ -105,7 +105,6 @@ def test_the_labels_are_those_of_label_stars_in_the_order_of_the_file(
             xp_error=jnp.asarray(chunk.errors, jnp.float32),
             g_mag=jnp.full(n, jnp.nan),
             present=jnp.ones((n, 2), bool),
-            snr=jnp.full((n, 2), jnp.nan),
             ruwe=jnp.full(n, jnp.nan),
         )
         # Here on one device, unpadded.
@@ -115,10 +114,10 @@ def test_the_labels_are_those_of_label_stars_in_the_order_of_the_file(
         np.testing.assert_array_equal(found["flags"], expected.flags)
         for column, name in enumerate(LABELS):
             for prefix, values in (
-                ("", expected.mean), ("e_", expected.sigma), ("spread_", expected.epistemic)
+                ("", expected.mean), ("e_", expected.sigma), ("spread_", expected.epistemic),
+                ("noise_", expected.aleatoric),
             ):  # fmt: skip
                 np.testing.assert_allclose(
-                    # The networks run with their latents folded away: rounding differs.
                     found[prefix + name],
                     np.asarray(values)[:, column],
                     rtol=1e-4,
@@ -172,7 +171,7 @@ def test_damaged_rows_and_files_are_counted_and_the_rest_survives(
     text = tmp_path / "notes.txt"
     text.write_text("no,spectra\n1,2\n")
     wide = write_bulk(tmp_path / "wide.csv.gz", [star(5, sizes=(60, 55))])
-    bundle, info = made_up_bundle()
+    bundle, info = gaia_bundle()
     save_bundle(tmp_path / "bundle", bundle, info)
     out = tmp_path / "out"
     files = [str(path) for path in (some, bulk[0], torn, text, wide)]
@@ -206,7 +205,7 @@ def test_damaged_rows_and_files_are_counted_and_the_rest_survives(
 def test_the_command_prints_stars(
     bulk: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bundle, info = made_up_bundle()
+    bundle, info = gaia_bundle()
     save_bundle(tmp_path / "bundle", bundle, info)
     command = ["predict", str(bulk[1]), "--out", str(tmp_path / "out"), "--batch-size", "8"]
     assert main([*command, "--bundle", str(tmp_path / "bundle"), "--show", "2"]) == 0
@@ -229,7 +228,7 @@ def test_a_changed_input_is_predicted_again_and_another_bundle_is_refused(
     assert part(out, path)["source_id"][0] == 50
     with pytest.raises(InputError, match="another options; choose another --out"):
         predict([path], out, options=replace(SMALL, second_path=False))
-    bundle, info = made_up_bundle()
+    bundle, info = gaia_bundle()
     other = bundle._replace(scalers=jax.tree.map(lambda leaf: leaf * 1.5, bundle.scalers))
     with pytest.raises(InputError, match="another bundle"):
         predict_files([str(path)], out, other, info, SMALL)

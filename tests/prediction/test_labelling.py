@@ -9,16 +9,23 @@ import pytest
 
 from aspgap_jax.errors import InputError
 from aspgap_jax.flags import bit, decode
-from aspgap_jax.prediction import assess as trust
-from aspgap_jax.prediction import labelling, predict
+from aspgap_jax.prediction.bundle import Bundle
 from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, StarLabels, label_stars
-from aspgap_jax.prediction.predict import FLUX_UNIT, Bundle
+from aspgap_jax.prediction.spectra import FLUX_UNIT, instrument_matrix, to_samples
 from aspgap_jax.preprocessing.snr import band_snrs
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.xp import instrument, read_xp
-from support.made_up import made_up_stars
-from support.made_up_bundle import made_up_bundle
-from support.trusted_bundle import CFG, batch_of, made_up_set, trusted_bundle
+from support.bundles import (
+    WHITENED as CFG,
+)
+from support.bundles import (
+    batch_of,
+    bundle_of,
+    made_up_set,
+    mixture,
+    networks_of,
+    predicted_by_hand,
+)
 
 SAMPLED = LabelOptions("sampled")
 
@@ -30,7 +37,7 @@ def stars() -> TrainingSet:
 
 @pytest.fixture(scope="module")
 def bundle(stars: TrainingSet) -> Bundle:
-    return trusted_bundle(stars)[0]
+    return bundle_of(stars, cfg=CFG)[0]
 
 
 def has(found: StarLabels, name: str) -> list[bool]:
@@ -39,51 +46,32 @@ def has(found: StarLabels, name: str) -> list[bool]:
 
 def test_labels_are_those_of_the_members_combined(bundle: Bundle, stars: TrainingSet) -> None:
     found = label_stars(bundle, batch_of(stars, slice(6)), CFG, SAMPLED)
-    members = predict.predict_in_batches(bundle, stars.xp[:6], stars.g_mag[:6], CFG)
-    both = predict.combine(members, np.ones((2, 6), bool))
-    np.testing.assert_allclose(found.mean, both.mean, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(np.hypot(found.aleatoric, found.epistemic), both.sigma, rtol=1e-3)
-    np.testing.assert_allclose(found.epistemic, np.std(members.mean, axis=0), rtol=1e-2, atol=1e-3)
+    members = predicted_by_hand(networks_of(stars, CFG), stars.xp[:6], stars.g_mag[:6], CFG)
+    mean, sigma = mixture(*members, np.ones((2, 6), bool))
+    np.testing.assert_allclose(found.mean, mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.hypot(found.aleatoric, found.epistemic), sigma, rtol=1e-3)
+    np.testing.assert_allclose(found.epistemic, np.std(members[0], axis=0), rtol=1e-2, atol=1e-3)
     # The calibration by hand: ln SNR is minus half the ln of the mean noise variance.
-    c, scaler = bundle.trust.calibration, bundle.trust.domain.scaler
+    c, scaler = bundle.calibration, bundle.domain.scaler
     factor = 10 ** (0.4 * (15 - stars.g_mag[:6].astype(float)))[:, None]
     noise = np.square(stars.xp_error[:6] / factor / np.asarray(scaler.scale)).mean(axis=1)
     excess = -0.5 * np.log(noise) - float(c.reference)
     expected = np.exp(
-        np.asarray(c.offset) + np.asarray(c.slope) * np.log(both.sigma)
+        np.asarray(c.offset) + np.asarray(c.slope) * np.log(sigma)
         + np.asarray(c.snr_slope) * excess[:, None]
     )  # fmt: skip
     np.testing.assert_allclose(found.sigma, expected, rtol=2e-3)
     assert not np.asarray(found.propagated).any()
 
 
-def test_folding_the_latents_away_changes_nothing() -> None:
-    bundle, info = made_up_bundle()
-    cfg = info.config
-    folded = predict.folded(bundle)
-    assert set(folded.params.encoder["params"]) == {"Dense_0"}, "the last layer is gone"
-    asked = replace(SAMPLED, propagate="diagonal")
-    batch = batch_of(made_up_stars(100, n_xp=info.n_xp))
-    found, expected = (label_stars(b, batch, cfg, asked) for b in (folded, bundle))
-    for name in ("mean", "sigma", "aleatoric", "epistemic", "propagated"):
-        values, true = (np.asarray(getattr(labels, name)) for labels in (found, expected))
-        scale = np.abs(true).max(axis=0)
-        np.testing.assert_allclose(values / scale, true / scale, atol=1e-5, err_msg=name)
-    # The scores behind the flags: distances of the latents, and labels of the second path.
-    scores = []
-    for b in (folded, bundle):
-        prepared = labelling.prepare(b.trust, batch.xp, batch.xp_error, batch.g_mag, cfg)
-        weight = jnp.full((2, 100), 0.5)
-        scores.append(
-            labelling.run_ensemble(b, prepared.normalised, weight, cfg.model, second_path=True)
-        )
-    np.testing.assert_allclose(scores[0].latents, scores[1].latents, rtol=1e-3)
-    np.testing.assert_allclose(scores[0].second, scores[1].second, rtol=1e-4, atol=1e-4)
-
-
-def test_a_bundle_that_folding_would_widen_stays(bundle: Bundle) -> None:
-    """Its 5 latents follow a layer of 6."""
-    assert predict.folded(bundle) is bundle
+def test_members_count_by_their_weight(bundle: Bundle, stars: TrainingSet) -> None:
+    members = predicted_by_hand(networks_of(stars, CFG), stars.xp[:6], stars.g_mag[:6], CFG)
+    weight = jnp.asarray([[1.0, 0.0, 0.25] * 2, [0.0, 1.0, 0.75] * 2])
+    found = label_stars(bundle, batch_of(stars, slice(6)), CFG, SAMPLED, weight)
+    expected = np.einsum("ms,msl->sl", weight, members[0])
+    np.testing.assert_allclose(found.mean, expected, rtol=1e-4, atol=1e-5)
+    # Alone, a member has nobody to disagree with.
+    np.testing.assert_array_equal(np.asarray(found.epistemic)[[0, 1, 3, 4]], 0.0)
 
 
 def test_other_rows_and_padding_change_nothing(bundle: Bundle, stars: TrainingSet) -> None:
@@ -150,7 +138,11 @@ def test_scores_flag_what_they_are_of(bundle: Bundle, stars: TrainingSet) -> Non
                            * jax.random.normal(jax.random.key(0), batch.xp.shape))  # fmt: skip
     found = label_stars(bundle, noisy, CFG, SAMPLED)
     assert np.mean(has(found, "SPECTRUM_OUTLIER")) > 0.9
-    other_path = bundle._replace(second=jax.tree.map(lambda leaf: leaf + 3.0, bundle.second))
+    other_path = bundle._replace(
+        params=bundle.params._replace(
+            second=jax.tree.map(lambda leaf: leaf + 3.0, bundle.params.second)
+        )
+    )
     disagree = label_stars(other_path, batch, CFG, SAMPLED)
     assert all(has(disagree, "PATHS_DISAGREE"))
     not_asked = label_stars(other_path, batch, CFG, replace(SAMPLED, second_path=False))
@@ -173,7 +165,7 @@ def test_propagation_of_noise_agrees_with_draws(bundle: Bundle, stars: TrainingS
     found = label_stars(bundle, batch, CFG, replace(SAMPLED, propagate="diagonal"))
     rng = np.random.default_rng(0)
     drawn = np.asarray(batch.xp) + rng.normal(size=(4_000, 24)) * np.asarray(batch.xp_error)
-    many = StarBatch(*(jnp.repeat(leaf, 4_000, axis=0) for leaf in batch[:6]))
+    many = StarBatch(*(jnp.repeat(leaf, 4_000, axis=0) for leaf in batch[:5]))
     labels = label_stars(bundle, many._replace(xp=jnp.asarray(drawn, jnp.float32)), CFG, SAMPLED)
     np.testing.assert_allclose(found.propagated[0], np.std(labels.mean, axis=0), rtol=0.05)
 
@@ -181,11 +173,6 @@ def test_propagation_of_noise_agrees_with_draws(bundle: Bundle, stars: TrainingS
 def test_full_covariance_needs_correlations(bundle: Bundle, stars: TrainingSet) -> None:
     with pytest.raises(InputError, match="needs coefficients with their correlations"):
         label_stars(bundle, batch_of(stars, slice(6)), CFG, replace(SAMPLED, propagate="full"))
-
-
-def test_networks_without_trust_are_refused(bundle: Bundle, stars: TrainingSet) -> None:
-    with pytest.raises(InputError, match="no calibration and no domain"):
-        label_stars(bundle._replace(trust=None), batch_of(stars, slice(6)), CFG, SAMPLED)
 
 
 def test_snr_of_coefficients_is_that_of_figure_1(bundle: Bundle, stars: TrainingSet) -> None:
@@ -208,12 +195,12 @@ def test_snr_of_coefficients_is_that_of_figure_1(bundle: Bundle, stars: Training
 def test_samples_of_coefficients_are_those_of_the_instrument_model(shared) -> None:
     pytest.importorskip("gaiaxpy.core.config")
     model = instrument.instrument_model()
-    np.testing.assert_array_equal(trust.instrument_matrix(), model.matrix)
+    np.testing.assert_array_equal(instrument_matrix(), model.matrix)
     path = shared / "data/xp_formats/XP_CONTINUOUS_RAW.fits"
     chunk = next(read_xp(path))
     expected = instrument.sample_spectra(model, chunk.coefficients, chunk.present)
-    matrix = jnp.asarray(trust.instrument_matrix() / FLUX_UNIT, jnp.float32)
-    flux, error = labelling.to_samples(
+    matrix = jnp.asarray(instrument_matrix() / FLUX_UNIT, jnp.float32)
+    flux, error = to_samples(
         matrix, *(jnp.asarray(a, jnp.float32) for a in (chunk.coefficients, chunk.errors))
     )
     scale = np.abs(expected).max(axis=1, keepdims=True)
@@ -226,7 +213,7 @@ def sampled_stars(count: int) -> tuple[TrainingSet, np.ndarray, np.ndarray]:
     """Made-up stars on Gaia's grid, from made-up coefficients, and those with errors."""
     rng = np.random.default_rng(5)
     base = made_up_set(count)
-    matrix = trust.instrument_matrix()
+    matrix = instrument_matrix()
     decline = np.exp(-0.15 * (np.arange(110) % 55))
     coefficients = rng.normal(size=(count, 110)) * decline
     coefficients[:, [0, 55]] = rng.uniform(20, 60, (count, 2))
@@ -240,7 +227,7 @@ def sampled_stars(count: int) -> tuple[TrainingSet, np.ndarray, np.ndarray]:
 
 def test_coefficients_give_the_labels_of_their_samples() -> None:
     stars, coefficients, errors = sampled_stars(200)
-    bundle, info = trusted_bundle(stars)
+    bundle, info = bundle_of(stars, cfg=CFG)
     assert info.n_coefficients == 110
     sampled = label_stars(bundle, batch_of(stars), CFG, SAMPLED)
     batch = batch_of(stars)._replace(

@@ -15,7 +15,7 @@ from aspgap_jax.prediction.bundle import save_bundle
 from aspgap_jax.prediction.files import predict_files
 from aspgap_jax.prediction.predictor import Predictor
 from aspgap_jax.survey.xp import read_xp
-from support.made_up_bundle import flat_star, made_up_bundle
+from support.bundles import flat_star, gaia_bundle
 from support.xp_files import as_table, cells, write_bulk
 
 OPTIONS = PredictOptions(batch_size=8, second_path=False)
@@ -31,7 +31,7 @@ def rows() -> list[dict]:
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     folder = tmp_path_factory.mktemp("bundle") / "tiny"
-    save_bundle(folder, *made_up_bundle())
+    save_bundle(folder, *gaia_bundle())
     return Predictor(folder, OPTIONS)
 
 
@@ -39,7 +39,7 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 def streamed(rows: list[dict], tmp_path_factory: pytest.TempPathFactory) -> Table:
     folder = tmp_path_factory.mktemp("streamed")
     path = write_bulk(folder / "x.csv.gz", rows)
-    predict_files([str(path)], folder / "out", *made_up_bundle(), OPTIONS)
+    predict_files([str(path)], folder / "out", *gaia_bundle(), OPTIONS)
     return Table.read(folder / "out/x.csv.gz.parquet", format="parquet")
 
 

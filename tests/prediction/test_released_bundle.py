@@ -11,14 +11,13 @@ import pytest
 
 from aspgap_jax import labels
 from aspgap_jax.flags import FLAGS, bit, decode
-from aspgap_jax.prediction.bundle import BundleInfo, load_bundle, released_bundle
+from aspgap_jax.prediction.bundle import Bundle, BundleInfo, load_bundle, released_bundle
 from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, StarLabels, label_stars
-from aspgap_jax.prediction.predict import Bundle
 from aspgap_jax.preprocessing.folds import fold_of
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.xp import read_xp
-from aspgap_jax.training import run as pipeline
-from support.trusted_bundle import batch_of
+from aspgap_jax.training.run import load_stars
+from support.bundles import batch_of
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def released() -> tuple[Bundle, BundleInfo]:
 @pytest.fixture(scope="module")
 def giants() -> TrainingSet:
     """Every tenth giant of the sample."""
-    stars = pipeline.load_stars("sample", "giants")
+    stars = load_stars("sample", "giants")
     return stars.where(fold_of(stars.source_id, 10, 2_000) == 0)
 
 
@@ -43,7 +42,6 @@ def of_file(path: Path, released: tuple[Bundle, BundleInfo], propagate: str) -> 
         xp_error=jnp.asarray(chunk.errors, jnp.float32),
         g_mag=jnp.asarray(chunk.g_mag, jnp.float32),
         present=jnp.asarray(chunk.present if continuous else np.ones((count, 2), bool)),
-        snr=jnp.full((count, 2), jnp.nan),
         ruwe=jnp.full(count, jnp.nan),
         correlations=jnp.asarray(chunk.correlations, jnp.float32) if continuous else None,
     )

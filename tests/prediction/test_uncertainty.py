@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from aspgap_jax import model
 from aspgap_jax.errors import InputError
 from aspgap_jax.prediction.uncertainty import calibrate, fit_calibration, propagate, total_variance
-from support.trusted_bundle import CFG
+from support.bundles import CFG
 
 
 def test_variance_parts_are_those_of_the_mixture() -> None:

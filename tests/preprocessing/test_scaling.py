@@ -11,6 +11,7 @@ from aspgap_jax.preprocessing.scaling import (
     Scalers,
     fit_scaler,
     magnitude_factor,
+    normalise,
     stack,
 )
 
@@ -18,6 +19,19 @@ from aspgap_jax.preprocessing.scaling import (
 def test_magnitude_factor_as_printed_and_as_released() -> None:
     np.testing.assert_allclose(magnitude_factor(np.array([15.0, 13.0]), 0.5), [1.0, 10.0])
     np.testing.assert_allclose(magnitude_factor(np.array([15.0, 12.5]), 0.4), [1.0, 10.0])
+
+
+def test_host_and_device_normalise_alike() -> None:
+    rng = np.random.default_rng(0)
+    # 0.6 of a magnitude above 15 at the exponent 0.5: a factor of 10^-0.3.
+    g_mag = np.array([15.0, 13.0, 15.6], np.float32)
+    xp = rng.normal(size=(3, 5)).astype(np.float32)
+    host = normalise(xp, g_mag, 0.5)
+    assert host.dtype == np.float64
+    np.testing.assert_allclose(host, xp / np.array([[1.0], [10.0], [10**-0.3]]), rtol=1e-6)
+    device = normalise(jnp.asarray(xp), jnp.asarray(g_mag), 0.5)
+    assert device.dtype == jnp.float32
+    np.testing.assert_allclose(device, host, rtol=1e-6)
 
 
 def test_equation_1_on_a_hand_counted_column() -> None:

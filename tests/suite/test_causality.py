@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from aspgap_jax.labels import index, names
+from aspgap_jax.prediction.bundle import released_bundle
 from aspgap_jax.suite import STUDIES, Inputs, Missing, Result, open_inputs
 from aspgap_jax.suite.causality import DIFFERENCE, pairs_of, reddening
 from aspgap_jax.suite.runner import json_ready
@@ -71,9 +72,9 @@ def test_alpha_attribution(inputs: Inputs) -> None:
 
 def test_attribution_needs_stars_that_a_network_has_not_seen(inputs: Inputs) -> None:
     whole = Inputs(inputs.folder, inputs.predictions, draws=5)
-    bundle, info = inputs.bundle
+    networks, info = inputs.networks
     members = tuple(member._replace(fold=-1) for member in info.members)
-    whole.__dict__["bundle"] = (bundle, replace(info, members=members))
+    whole.__dict__["networks"] = (networks, replace(info, members=members))
     whole.__dict__["stars"] = inputs.stars
     with pytest.raises(Missing, match="stars that a network has not seen"):
         study("alpha_attribution", whole)
@@ -109,9 +110,6 @@ def test_figure_04(inputs: Inputs, shared: Path) -> None:
 
 
 def test_figure_04_needs_the_hallucinator(inputs: Inputs) -> None:
-    bundle, info = inputs.bundle
-    without = Inputs(inputs.folder, inputs.predictions)
-    params = bundle.params._replace(hallucinator=None)
-    without.__dict__["bundle"] = (bundle._replace(params=params), info)
-    with pytest.raises(Missing, match="needs the hallucinator"):
+    without = Inputs(released_bundle(), inputs.predictions)
+    with pytest.raises(Missing, match=r"needs the networks as trained.*hallucinator was left out"):
         study("figure04", without)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aspgap_jax.prediction.bundle import load_bundle, save_bundle
+from aspgap_jax.prediction.bundle import load_bundle, load_networks, save_bundle
 from aspgap_jax.runtime.interruption import RESUME_ME
 from aspgap_jax.training.log import read_log
 from support.experiments import load_experiment
@@ -87,15 +87,15 @@ def test_the_comparison_finds_a_difference(crash: ModuleType, whole: Path, folde
     assert crash.differences(whole, other) == []
     log = (whole / "log.jsonl").read_text()
     (other / "log.jsonl").write_text(log.replace("1", "2", 1))
-    bundle, info = load_bundle(whole)
-    leaf = bundle.scalers.xp.centre
-    moved = bundle._replace(
-        scalers=bundle.scalers._replace(
-            xp=bundle.scalers.xp._replace(centre=jnp.nextafter(leaf, jnp.inf))
+    (bundle, info), (networks, _) = load_bundle(whole), load_networks(whole)
+    leaf = networks.scalers.xp.centre
+    moved = networks._replace(
+        scalers=networks.scalers._replace(
+            xp=networks.scalers.xp._replace(centre=jnp.nextafter(leaf, jnp.inf))
         )
     )
-    save_bundle(other / "bundle", moved, info)
-    assert crash.differences(whole, other) == [".scalers.xp.centre", "log.jsonl"]
+    save_bundle(other / "bundle", bundle, info, moved)
+    assert crash.differences(whole, other) == ["['networks'].scalers.xp.centre", "log.jsonl"]
 
 
 def free_port() -> int:
@@ -132,7 +132,7 @@ def test_two_processes_train_what_one_does(
     assert "wrote" in printed[0]
     assert "wrote" not in printed[1], "one of them speaks"
     assert not (out / "checkpoints").exists()
-    one, two = (load_bundle(path)[0] for path in (whole, out))
+    one, two = (load_networks(path)[0] for path in (whole, out))
     for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(two.params), strict=True):
         # Not one by one: Adam makes much of the rounding of a gradient that is near zero.
         assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b)

@@ -21,7 +21,16 @@ from aspgap_jax import labels, synthesis
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.catalogue.predictions import read_predictions
 from aspgap_jax.cli import main
-from aspgap_jax.config import Config, CrossValidation, Data, Execution, Model, Pretrain, Train
+from aspgap_jax.config import (
+    Config,
+    CrossValidation,
+    Data,
+    Execution,
+    Model,
+    Pretrain,
+    Train,
+    to_json,
+)
 from aspgap_jax.errors import InputError
 from aspgap_jax.prediction import bundle as bundles
 from aspgap_jax.preprocessing import folds
@@ -34,6 +43,7 @@ from aspgap_jax.training.pretraining import training_count
 from aspgap_jax.training.run import Settings
 from aspgap_jax.training.step import EpochSummary, TrainState
 from support import TESTS
+from support.bundles import mixture, predicted_by_hand
 from support.made_up import made_up_stars
 
 CFG = Config(
@@ -94,7 +104,7 @@ def test_every_star_is_predicted_by_members_that_have_not_seen_it(
     run: Path, settings: Settings
 ) -> None:
     predictions = read_predictions(run / "predictions.h5")
-    bundle, info = bundles.load_bundle(run)
+    networks, info = bundles.load_networks(run)
     stars = made_up_stars()
     assert info.members == tuple(
         folds.Assignment(0, fold, seed) for fold in (0, 1) for seed in (0, 1)
@@ -102,13 +112,18 @@ def test_every_star_is_predicted_by_members_that_have_not_seen_it(
     np.testing.assert_array_equal(predictions.source_id, stars.source_id)
     np.testing.assert_array_equal(predictions.fold, fold_of(stars.source_id, 2))
     # Members 0 and 1 hold out fold 0. Average them by hand.
-    estimate = pipeline.predict_in_batches(bundle, stars.xp, stars.g_mag, CFG)
-    rows = predictions.fold == 0
-    np.testing.assert_allclose(
-        predictions.prediction[rows], estimate.mean[:2, rows].mean(axis=0), rtol=1e-5
-    )
-    variance = (estimate.sigma[:2, rows] ** 2).mean(axis=0) + estimate.mean[:2, rows].var(axis=0)
-    np.testing.assert_allclose(predictions.sigma[rows], np.sqrt(variance), rtol=1e-4)
+    members = predicted_by_hand(networks, stars.xp, stars.g_mag, CFG)
+    fold = predictions.fold
+    use = np.stack([fold == 0, fold == 0, fold == 1, fold == 1])
+    mean, sigma = mixture(*members, use)
+    scale = stars.labels.std(axis=0)
+    np.testing.assert_allclose(predictions.prediction / scale, mean / scale, atol=1e-5)
+    raw = np.hypot(predictions.aleatoric, predictions.epistemic)
+    np.testing.assert_allclose(raw, sigma, rtol=1e-3)
+    # Calibrated: as wide as the residuals are.
+    chi = (mean - stars.labels) / np.hypot(predictions.sigma, stars.label_error)
+    np.testing.assert_allclose(np.sqrt(np.square(chi).mean(axis=0)), 1.0, atol=0.2)
+    assert 0 < (predictions.flags > 0).mean() < 0.1
 
 
 def test_held_out_stars_have_no_influence(run: Path, settings: Settings, tmp_path: Path) -> None:
@@ -120,8 +135,7 @@ def test_held_out_stars_have_no_influence(run: Path, settings: Settings, tmp_pat
     write_training_store(tmp_path / "spoilt.h5", stars)
     spoilt = replace(settings, data=str(tmp_path / "spoilt.h5"))
     pipeline.train(tmp_path / "run", spoilt, ALWAYS)
-    before, after = (bundles.load_bundle(folder)[0] for folder in (run, tmp_path / "run"))
-    trained = [(bundle.params, bundle.decoder, bundle.scalers) for bundle in (before, after)]
+    trained = [bundles.load_networks(folder)[0] for folder in (run, tmp_path / "run")]
     for a, b in zip(*map(jax.tree.leaves, trained), strict=True):
         np.testing.assert_array_equal(a[:2], b[:2])
         assert not np.array_equal(a[2:], b[2:])
@@ -198,7 +212,7 @@ def test_train_then_predict(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "settings.json"
-    config.write_text(json.dumps(json.loads(pipeline.config.to_json(CFG)) | {"cv": {"seeds": 1}}))
+    config.write_text(json.dumps(json.loads(to_json(CFG)) | {"cv": {"seeds": 1}}))
     out = tmp_path / "run"
     train = ["train", "--data", str(store), "--select", "usable", "--out", str(out)]
     train += ["--devices", "1"]
@@ -353,8 +367,7 @@ def test_a_run_goes_on_with_another_number_of_devices(
         with pytest.raises(KeyboardInterrupt):
             pipeline.train(tmp_path / "run", settings, replace(ALWAYS, devices=first))
     pipeline.train(tmp_path / "run", settings, replace(ALWAYS, devices=then))
-    whole, resumed = (bundles.load_bundle(folder)[0] for folder in (run, tmp_path / "run"))
-    trained = [(bundle.params, bundle.decoder, bundle.scalers) for bundle in (whole, resumed)]
+    trained = [bundles.load_networks(folder)[0] for folder in (run, tmp_path / "run")]
     for a, b in zip(*map(jax.tree.leaves, trained), strict=True):
         # Not one by one: Adam makes much of the rounding of a gradient that is near zero.
         assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b)
@@ -438,7 +451,7 @@ print(evaluation.evaluate(folder / "run"))
 def test_another_label_is_one_row_and_no_other_change(tmp_path: Path) -> None:
     cfg = replace(CFG, cv=CrossValidation(), train=replace(CFG.train, epochs=2))
     done = subprocess.run(
-        [sys.executable, "-c", FIVE_LABELS, str(tmp_path), pipeline.config.to_json(cfg)],
+        [sys.executable, "-c", FIVE_LABELS, str(tmp_path), to_json(cfg)],
         env=os.environ | {"PYTHONPATH": str(TESTS)},
         capture_output=True,
         text=True,

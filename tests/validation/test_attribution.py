@@ -11,9 +11,8 @@ import pytest
 
 from aspgap_jax import model
 from aspgap_jax.errors import InputError
-from aspgap_jax.prediction.predict import predict
 from aspgap_jax.validation import attribution
-from support.random_networks import CFG, N_XP, random_bundle
+from support.bundles import CFG, N_XP, networks_at_reference, predicted_by_hand
 
 
 def shares(
@@ -53,22 +52,20 @@ def test_shares_add_up_to_the_change() -> None:
 
 
 def test_label_gradients_add_up_to_the_change_of_the_prediction() -> None:
-    bundle = random_bundle()
+    networks = networks_at_reference()
     rng = np.random.default_rng(2)
     low = rng.uniform(1e-17, 3e-17, (12, N_XP)).astype(np.float32)
     high = low + rng.normal(size=low.shape).astype(np.float32) * 1e-17
-    g_mag = jnp.full(12, 15.0)
+    g_mag = np.full(12, 15.0)
     for member in range(2):
         gradient, change = attribution.label_gradients(
-            bundle, CFG, member, "alpha_m", low, high, steps=256
+            networks, CFG, member, "alpha_m", low, high, steps=256
         )
-        means = [
-            predict(bundle, jnp.asarray(x), g_mag, CFG).mean[member, :, 3] for x in (low, high)
-        ]
+        means = [predicted_by_hand(networks, x, g_mag)[0][member, :, 3] for x in (low, high)]
         np.testing.assert_allclose(change, means[1] - means[0], atol=1e-6)
         total = (gradient * (high - low)).sum(axis=1)
         np.testing.assert_allclose(total, change, atol=0.02 * np.abs(change).max())
-    assert model.output_width(bundle.params.xp_decoder) == 8
+    assert model.output_width(networks.params.xp_decoder) == 8
 
 
 def test_gradients_by_flux_keep_the_sum() -> None:

@@ -14,19 +14,7 @@ from aspgap_jax.errors import InputError
 from aspgap_jax.synthesis import load_lines
 from aspgap_jax.validation import gradients
 from aspgap_jax.validation.kurucz import kurucz_spectra, load_kurucz
-from support.random_networks import CFG, N_XP, REFERENCE, random_bundle
-
-
-def forward(variables: dict, member: int, x: np.ndarray) -> np.ndarray:
-    """A multilayer perceptron with LeakyReLU (slope 0.01), float64 NumPy."""
-    layers = variables["params"]
-    for i in range(len(layers)):
-        layer = layers[f"Dense_{i}"]
-        x = x @ np.asarray(layer["kernel"][member], np.float64)
-        x = x + np.asarray(layer["bias"][member], np.float64)
-        if i < len(layers) - 1:
-            x = np.where(x > 0, x, 0.01 * x)
-    return x
+from support.bundles import CFG, N_XP, REFERENCE, networks_at_reference, perceptron
 
 
 def made_up_directions() -> gradients.Directions:
@@ -64,16 +52,16 @@ def test_a_reference_star_outside_of_the_sample_is_refused() -> None:
 
 
 def test_hallucinated_gradients_against_finite_differences() -> None:
-    bundle, directions = random_bundle(), made_up_directions()
-    found = gradients.hallucinated_gradients(bundle, CFG, directions)
+    networks, directions = networks_at_reference(), made_up_directions()
+    found = gradients.hallucinated_gradients(networks, CFG, directions)
     scale = np.array([900.0, 2.5, 1.2, 0.3])
 
     def outputs(member: int, step: np.ndarray) -> tuple[np.ndarray, ...]:
         xp = (directions.spectrum + step @ directions.per_label - 2e-17) / 1e-17
-        latents = forward(bundle.params.encoder, member, xp)
-        depth = forward(bundle.params.hallucinator, member, latents)
-        direct = forward(bundle.params.xp_decoder, member, latents)[:4]
-        return 1.0 - depth, scale * direct, scale * forward(bundle.decoder, member, depth)
+        latents = perceptron(networks.params.encoder, member, xp)
+        depth = perceptron(networks.params.hallucinator, member, latents)
+        direct = perceptron(networks.params.xp_decoder, member, latents)[:4]
+        return 1.0 - depth, scale * direct, scale * perceptron(networks.decoder, member, depth)
 
     for member in range(2):
         np.testing.assert_allclose(found.flux[member], outputs(member, np.zeros(4))[0], rtol=1e-4)
@@ -91,9 +79,9 @@ def test_hallucinated_gradients_against_finite_differences() -> None:
 
 
 def test_the_visible_part_is_all_that_the_decoder_sees() -> None:
-    bundle = random_bundle()
-    found = gradients.hallucinated_gradients(bundle, CFG, made_up_directions())
-    first = np.asarray(bundle.decoder["params"]["Dense_0"]["kernel"])
+    networks = networks_at_reference()
+    found = gradients.hallucinated_gradients(networks, CFG, made_up_directions())
+    first = np.asarray(networks.decoder["params"]["Dense_0"]["kernel"])
     size = np.abs(found.gradient @ first).max()
     np.testing.assert_allclose(found.visible @ first, found.gradient @ first, atol=1e-5 * size)
     # No more than the decoder's first units see.
@@ -109,7 +97,7 @@ def test_directions_of_another_width_are_refused() -> None:
         spectrum=directions.spectrum[1:], per_label=directions.per_label[:, 1:]
     )
     with pytest.raises(InputError, match="takes spectra of 9 values, the directions have 8"):
-        gradients.hallucinated_gradients(random_bundle(), CFG, short)
+        gradients.hallucinated_gradients(networks_at_reference(), CFG, short)
 
 
 def test_physical_gradients_of_a_known_spectrum() -> None:

@@ -1,0 +1,107 @@
+"""Labels of the stars of a training run, by the networks that had not seen them.
+
+They come from :func:`aspgap_jax.prediction.labelling.label_stars`, as those of any file
+do; weights of 0 hide a star from the networks that saw it. A bundle's own calibration
+was fitted to these very stars, so their uncertainties are calibrated anew: those of a
+fold with the stars of the other folds alone.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool
+from tqdm import tqdm
+
+from aspgap_jax.config import Config
+from aspgap_jax.prediction.batches import DEFAULT, PredictOptions, label_options, star_batch
+from aspgap_jax.prediction.bundle import Bundle, BundleInfo
+from aspgap_jax.prediction.labelling import StarLabels, label_stars
+from aspgap_jax.prediction.uncertainty import cross_calibrate
+from aspgap_jax.preprocessing.folds import fold_of, unseen_stars
+from aspgap_jax.preprocessing.stars import TrainingSet
+from aspgap_jax.survey.inputs import as_chunk
+
+__all__ = ["calibrating", "label_unseen", "out_of_fold"]
+
+BATCH = 4096
+
+
+def label_unseen(
+    bundle: Bundle,
+    stars: TrainingSet,
+    unseen: Bool[np.ndarray, "member star"],
+    cfg: Config,
+    options: PredictOptions = DEFAULT,
+) -> StarLabels:
+    """Labels of stars by some of the networks, those alike in weight.
+
+    Args:
+        bundle: of the networks.
+        stars: one at least.
+        unseen: whether a network counts for a star
+            (:func:`aspgap_jax.preprocessing.folds.unseen_stars`).
+        cfg: of the bundle.
+        options: how to predict.
+
+    Returns:
+        host arrays ``[star, ...]``; uncertainties by the bundle's calibration.
+
+    Raises:
+        ValueError: no network counts for a star.
+    """
+    voices = unseen.sum(axis=0)
+    if not voices.all():
+        raise ValueError(f"star {np.argmin(voices)}: every network has seen it")
+    weight = (unseen / voices[None, :]).astype(np.float32)
+    chunk = as_chunk(stars)
+    ruwe = np.asarray(stars.columns.get("ruwe", np.full(len(stars), np.nan)))
+    whole = star_batch(chunk, stars.g_mag, ruwe, options)
+    asked = label_options(chunk, options)
+    size = min(options.batch_size or BATCH, len(stars))
+    parts = []
+    for start in tqdm(
+        range(0, len(stars), size), desc="label", unit="batch", disable=None, leave=False
+    ):
+        rows = np.arange(start, start + size).clip(max=len(stars) - 1)
+        batch = jax.tree.map(lambda leaf, rows=rows: jnp.asarray(leaf[rows]), whole)
+        found = label_stars(bundle, batch, cfg, asked, jnp.asarray(weight[:, rows]))
+        count = min(size, len(stars) - start)
+        parts.append(jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], found))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def out_of_fold(bundle: Bundle, info: BundleInfo, stars: TrainingSet) -> StarLabels:
+    """Labels of the stars of a cross-validation, each as if it were new.
+
+    No network counts that has seen the star, and no residual of a star of its own fold
+    has any part in the calibration of its uncertainty.
+
+    Args:
+        bundle: of the run.
+        info: what it is.
+        stars: those of the run.
+
+    Returns:
+        host arrays ``[star, ...]``.
+
+    Raises:
+        InputError: the other folds of a star are too few to calibrate with.
+    """
+    cfg = info.config
+    unseen = unseen_stars(stars.source_id, info.members, cfg)
+    found = label_unseen(bundle, stars, unseen, cfg)
+    fold = fold_of(stars.source_id, cfg.cv.folds)
+    sigma = cross_calibrate(*calibrating(found, stars), group=fold)
+    return found._replace(sigma=jnp.asarray(sigma))
+
+
+def calibrating(found: StarLabels, stars: TrainingSet) -> tuple[np.ndarray, ...]:
+    """The arguments of :func:`aspgap_jax.prediction.uncertainty.fit_calibration`."""
+    return (
+        np.asarray(found.mean, np.float64) - stars.labels,
+        np.hypot(found.aleatoric, found.epistemic),
+        stars.label_error,
+        np.asarray(found.ln_snr, np.float64),
+    )
