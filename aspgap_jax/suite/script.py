@@ -13,7 +13,7 @@ import tyro
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.suite import STUDIES
-from aspgap_jax.suite.runner import check_externals, json_ready, write_figures
+from aspgap_jax.suite.runner import check_externals, check_ids, json_ready, write_figures
 from aspgap_jax.suite.study import open_inputs
 
 __all__ = ["main", "run"]
@@ -27,6 +27,13 @@ class Options:
     """Folder of `aspgap crossval` or `aspgap demo`."""
     external: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Another catalogue: NAME=FILE. May be repeated."""
+    id_column: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Column of Gaia ids of another catalogue, NAME=COLUMN, where its name does not tell the
+    release."""
+    id_release: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Release of the ids of another catalogue, NAME=dr3."""
+    id_map: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """NAME=FILE: the Gaia archive's dr2_neighbourhood of a catalogue with ids of DR2."""
     out: Path | None = None
     """Folder for the numbers (JSON) and figures (PNG, PDF)."""
     seed: int = 0
@@ -54,13 +61,14 @@ def main(name: str, arguments: list[str] | None = None) -> int:
     options = tyro.cli(Options, args=arguments, description=f"{study.title}. Needs {study.needs}.")
     try:
         external = check_externals(options.external)
-        inputs = open_inputs(options.run, external, seed=options.seed, draws=options.draws)
+        ids = check_ids(options.id_column, options.id_release, options.id_map, external)
+        inputs = open_inputs(options.run, external, seed=options.seed, draws=options.draws, ids=ids)
         result = study.run(inputs)
     except InputError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
     text = json.dumps({name: json_ready(result.numbers)}, indent=2)
-    print(text, *result.notes, sep="\n")
+    print(text, *result.notes, *inputs.remarks.lines, sep="\n")
     if options.out is not None:
         write_text(options.out / f"{name}.json", text + "\n")
         write_figures(options.out, result)
