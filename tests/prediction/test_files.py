@@ -315,6 +315,15 @@ def test_gaia_tables_give_g_and_ruwe(tmp_path: Path) -> None:
     assert poor.tolist() == [False, False, True, False]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_gaia_tables_of_other_stars_are_an_error(tmp_path: Path, suffix: str) -> None:
+    path = write_bulk(tmp_path / "x.csv.gz", stars(1, 4))
+    table = Table({"SOURCE_ID": [12, 13], "phot_g_mean_mag": [14.0, 99.99]})
+    table.write(tmp_path / f"gaia.{suffix}")
+    with pytest.raises(InputError, match=r"--gaia .*gaia\.\w+: has none of the 4 stars"):
+        predict([path], tmp_path / "out", gaia=[tmp_path / f"gaia.{suffix}"])
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
