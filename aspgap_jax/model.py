@@ -279,7 +279,16 @@ def encode(cfg: Model, params: Params, xp: XP, key: jax.Array | None = None) -> 
 
 
 def encode_hidden(cfg: Model, params: Absorbed, xp: XP) -> Hidden:
-    """Scaled XP spectra to the encoder's last hidden layer; themselves if it has none."""
+    """Scaled XP spectra to the encoder's last hidden layer; themselves if it has none.
+
+    Args:
+        cfg: sizes of the blocks.
+        params: of :func:`absorb`.
+        xp: scaled spectra.
+
+    Returns:
+        ``[star, hidden]``.
+    """
     if not cfg.encoder:
         return xp
     hidden = _block(cfg, cfg.encoder, exact=(0,))
@@ -376,6 +385,9 @@ def absorb(params: Params, decoder: Variables) -> Absorbed:
     Args:
         params: the trained blocks.
         decoder: the APOGEE decoder.
+
+    Returns:
+        One layer less, the same labels to rounding.
     """
     layers = params.encoder["params"]
     last = layers[f"Dense_{len(layers) - 1}"]

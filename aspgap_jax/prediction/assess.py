@@ -52,6 +52,9 @@ def assess(
         unseen: of :func:`aspgap_jax.preprocessing.folds.unseen_stars`.
         cfg: of the training.
 
+    Returns:
+        The networks with domain and calibration.
+
     Raises:
         InputError: too few held-out stars to calibrate with.
     """
@@ -133,7 +136,8 @@ def _latents(
     mean = total / n_stars
     covariance = products / n_stars - mean[:, :, None] * mean[:, None, :]
     each = [domains.fit_latents(m, c) for m, c in zip(mean, covariance, strict=True)]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    stacked: LatentStatistics = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    return stacked
 
 
 def _bands(stars: TrainingSet) -> np.ndarray:
@@ -147,4 +151,4 @@ def _band_snr(stars: TrainingSet, own: np.ndarray) -> np.ndarray:
     """S/N of the samples of one band; 0 where there are none, which flags no star."""
     if not own.any():
         return np.zeros(len(stars))
-    return np.nan_to_num(snr(stars.xp[:, own], stars.xp_error[:, own]))
+    return np.asarray(np.nan_to_num(snr(stars.xp[:, own], stars.xp_error[:, own])))

@@ -76,6 +76,9 @@ def star_batch(
         g_mag: Gaia G, mag; NaN: taken from the spectrum.
         ruwe: Gaia's ruwe; NaN where unknown.
         options: how to predict.
+
+    Returns:
+        The batch.
     """
     present = chunk.present
     if not present.shape[1]:
@@ -97,7 +100,15 @@ def _in_single_precision(values: np.ndarray) -> np.ndarray:
 
 
 def label_options(chunk: XPChunk, options: PredictOptions) -> LabelOptions:
-    """What is asked of the device for such spectra."""
+    """What is asked of the device for such spectra.
+
+    Args:
+        chunk: the spectra.
+        options: how to predict.
+
+    Returns:
+        Static arguments of :func:`aspgap_jax.prediction.labelling.label_stars`.
+    """
     return LabelOptions(
         representation="continuous" if chunk.representation == "continuous" else "sampled",
         compute=options.compute,
@@ -160,9 +171,10 @@ class BatchLabeller:
         """
         host = jax.tree.map(self._padded, star_batch(chunk, g_mag, ruwe, self.options))
         batch = jax.device_put(host, self._stars)
-        return _label_columns(
+        found: BatchLabels = _label_columns(
             self._bundle, batch, self.info.config, label_options(chunk, self.options)
         )
+        return found
 
     def _padded(self, values: np.ndarray) -> np.ndarray:
         """``values`` with the rows of a batch."""
@@ -218,7 +230,17 @@ class LabelColumns:
     def of(
         self, source_id: np.ndarray, g_mag: np.ndarray, ruwe: np.ndarray, found: BatchLabels
     ) -> dict[str, np.ndarray]:
-        """The columns of the stars of a batch; waits for the device."""
+        """The columns of the stars of a batch; waits for the device.
+
+        Args:
+            source_id: Gaia source ids ``[star]``.
+            g_mag: Gaia G, mag; NaN where the file has none.
+            ruwe: Gaia's ruwe; NaN where unknown.
+            found: of the device.
+
+        Returns:
+            By name, ``[star]``, in the units of the column table.
+        """
         stars = len(source_id)
         values = np.asarray(found.values)[:, :stars]
         columns = {spec.name: row for spec, row in zip(self._values, values, strict=True)}

@@ -114,6 +114,11 @@ def released_bundle() -> Path:
 def check_spectra(info: BundleInfo, representation: str, n_xp: int) -> None:
     """Whether a bundle takes such spectra.
 
+    Args:
+        info: of the bundle.
+        representation: ``continuous`` or ``sampled``.
+        n_xp: values of a spectrum.
+
     Raises:
         InputError: it does not, with what it takes.
     """

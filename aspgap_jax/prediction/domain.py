@@ -174,7 +174,7 @@ def hull_directions() -> Float[np.ndarray, "direction label"]:
     signs = np.array(list(itertools.product((-1, 0, 1), repeat=len(labels.LABELS))), float)
     first = np.array([row[np.flatnonzero(row)[0]] if row.any() else 0.0 for row in signs])
     kept = signs[first > 0]
-    return kept / np.linalg.norm(kept, axis=1, keepdims=True)
+    return np.asarray(kept / np.linalg.norm(kept, axis=1, keepdims=True))
 
 
 def mean_noise(scaled_error: XP) -> PerStar:
@@ -189,6 +189,9 @@ def spectrum_scores(domain: Domain, scaled: XP, noise: PerStar) -> SpectrumScore
         domain: of the training stars.
         scaled: by ``domain.scaler``.
         noise: of :func:`mean_noise`.
+
+    Returns:
+        A number a star each.
     """
     outside = jnp.maximum(domain.low[None, :] - scaled, scaled - domain.high[None, :])
     coordinates = jnp.matmul(scaled, domain.basis, precision="highest")
@@ -210,6 +213,13 @@ def absorb_latents(encoder: Variables, statistics: LatentStatistics) -> LatentSt
 
     The coordinates (h W + b - m) B are those of (h - m') W B, where m' is the shortest
     vector with m' W B = (m - b) B.
+
+    Args:
+        encoder: its parameters as trained.
+        statistics: of the latents.
+
+    Returns:
+        Of the hidden layer, with the same distances.
     """
     layers = encoder["params"]
     last = layers[f"Dense_{len(layers) - 1}"]
@@ -220,7 +230,15 @@ def absorb_latents(encoder: Variables, statistics: LatentStatistics) -> LatentSt
 
 
 def latent_distance(statistics: LatentStatistics, latents: Float[Array, "star latent"]) -> PerStar:
-    """Mean squared Mahalanobis distance a component: 1 on average for training stars."""
+    """Mean squared Mahalanobis distance a component: 1 on average for training stars.
+
+    Args:
+        statistics: of one member.
+        latents: of that member.
+
+    Returns:
+        A number a star, not negative.
+    """
     coordinates = jnp.matmul(latents - statistics.mean[None, :], statistics.basis)
     return jnp.square(coordinates).mean(axis=1)
 
@@ -245,6 +263,9 @@ def all_scores(
         latents: mean over the members of :func:`latent_distance`.
         colour: synthetic G_BP - G_RP, mag, NaN where unknown.
         noise: of :func:`mean_noise`.
+
+    Returns:
+        ``[star, score]``.
     """
     sigma = moments.sigma
     scaled = domain.labels.transform(moments.mean)
@@ -269,7 +290,15 @@ def all_scores(
 
 
 def outlier_bits(domain: Domain, scores: Float[Array, "star score"]) -> Int[Array, " star"]:
-    """The flags that the scores set. A score that is NaN sets none."""
+    """The flags that the scores set. A score that is NaN sets none.
+
+    Args:
+        domain: with its thresholds.
+        scores: of :func:`all_scores`.
+
+    Returns:
+        Bits of :mod:`aspgap_jax.flags`.
+    """
     bits = jnp.zeros(len(scores), jnp.int32)
     for k, score in enumerate(SCORES):
         above = scores[:, k] > domain.thresholds[k]
@@ -296,6 +325,9 @@ def fit_domain(
         latents: of all members.
         band_snr: S/N of BP and RP.
         bands: which columns are of one band alone, as :class:`Domain` has it.
+
+    Returns:
+        The domain.
     """
     scaler = fit_scaler(normalised, SPECTRUM_RANGE)
     centre, scale = (np.asarray(part, np.float64) for part in scaler)
@@ -359,7 +391,15 @@ def _noise_model(squared: np.ndarray, noise: np.ndarray) -> tuple[float, float]:
 def fit_latents(
     mean: Float[np.ndarray, " latent"], covariance: Float[np.ndarray, "latent latent"]
 ) -> LatentStatistics:
-    """Statistics of one member from the mean and covariance of its latents (float64)."""
+    """Statistics of one member from the mean and covariance of its latents (float64).
+
+    Args:
+        mean: of the training stars' latents.
+        covariance: of the same.
+
+    Returns:
+        The statistics, float32.
+    """
     variance, axes = np.linalg.eigh(covariance)
     kept = np.argsort(variance)[::-1][:N_LATENT]
     # A latent that never varies would make any change infinitely far.
@@ -377,6 +417,9 @@ def fit_thresholds(
     Args:
         scores: of good stars that no network was trained on; NaN counts as low.
         alarm_rate: the share of them that may be flagged.
+
+    Returns:
+        One a score.
     """
     scores = np.where(np.isnan(scores), -np.inf, scores)
     ordered = np.sort(scores, axis=0)
@@ -387,7 +430,7 @@ def fit_thresholds(
     worst = np.sort(below.max(axis=1))
     level = worst[min(int(np.ceil((1 - alarm_rate) * len(worst))), len(worst)) - 1]
     caps, floors = (np.array([getattr(s, name) for s in SCORES]) for name in ("cap", "floor"))
-    return np.clip(ordered[level], floors, caps)
+    return np.asarray(np.clip(ordered[level], floors, caps))
 
 
 def sigma_trend(
@@ -396,6 +439,13 @@ def sigma_trend(
     """Mean ln sigma of scaled labels against ln SNR: a parabola, highest power first.
 
     A constant where all stars have the same S/N, to MIN_SPREAD in its ln.
+
+    Args:
+        log_sigma: mean over the labels of ln sigma, scaled.
+        ln_snr: ln of the spectra's S/N.
+
+    Returns:
+        Coefficients.
     """
     centre, spread = ln_snr.mean(), ln_snr.std()
     if spread < MIN_SPREAD:

@@ -132,6 +132,9 @@ def predict_files(
         remarks: told what was left out of folders and left out or replaced in ``gaia``, and
             how many stars it has.
 
+    Returns:
+        The counts, which add up.
+
     Raises:
         InputError: nothing to do, the folder holds other predictions or gets them from
             another process just now, ``gaia`` has none of the stars, or the disk is full.

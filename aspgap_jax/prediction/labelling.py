@@ -194,7 +194,16 @@ def _band_columns(
 def band_snr(
     bundle: Bundle, batch: StarBatch, options: LabelOptions
 ) -> Float[Array, "star band=2"]:
-    """S/N of all values of BP and of RP (section 2.2)."""
+    """S/N of all values of BP and of RP (section 2.2).
+
+    Args:
+        bundle: says which values are of one band.
+        batch: stars as the file has them.
+        options: says how many coefficients are BP's.
+
+    Returns:
+        BP, RP.
+    """
     columns = _band_columns(bundle, batch.xp.shape[1], options)
     return jnp.stack(
         [norm_ratio(jnp.where(own[None, :], batch.xp, jnp.nan), batch.xp_error) for own in columns],
@@ -253,6 +262,9 @@ def label_stars(
         options: what is asked.
         weight: how much a member counts for a star; sums to 1 over the members. By
             default all count alike.
+
+    Returns:
+        Everything a star gets, in the units of the label table.
 
     Raises:
         InputError: correlations are asked for and not given.

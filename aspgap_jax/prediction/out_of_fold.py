@@ -69,7 +69,8 @@ def label_unseen(
         found = label_stars(bundle, batch, cfg, asked, jnp.asarray(weight[:, rows]))
         count = min(size, len(stars) - start)
         parts.append(jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], found))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    joined: StarLabels = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return joined
 
 
 def out_of_fold(bundle: Bundle, info: BundleInfo, stars: TrainingSet) -> StarLabels:
@@ -98,7 +99,15 @@ def out_of_fold(bundle: Bundle, info: BundleInfo, stars: TrainingSet) -> StarLab
 
 
 def calibrating(found: StarLabels, stars: TrainingSet) -> tuple[np.ndarray, ...]:
-    """The arguments of :func:`aspgap_jax.prediction.uncertainty.fit_calibration`."""
+    """The arguments of :func:`aspgap_jax.prediction.uncertainty.fit_calibration`.
+
+    Args:
+        found: out of fold.
+        stars: with the truth.
+
+    Returns:
+        In the order of its parameters.
+    """
     return (
         np.asarray(found.mean, np.float64) - stars.labels,
         np.hypot(found.aleatoric, found.epistemic),

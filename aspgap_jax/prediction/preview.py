@@ -16,7 +16,16 @@ __all__ = ["first_stars", "format_stars"]
 
 
 def first_stars(out: Path, records: Sequence[PartRecord], count: int) -> str:
-    """A table of the first ``count`` stars of the parts in ``out``."""
+    """A table of the first ``count`` stars of the parts in ``out``.
+
+    Args:
+        out: folder of the parts.
+        records: of the parts.
+        count: stars at most.
+
+    Returns:
+        Lines of text.
+    """
     blocks: list[Mapping[str, np.ndarray]] = []
     left = count
     for record in records:

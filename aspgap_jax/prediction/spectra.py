@@ -55,7 +55,7 @@ def instrument_matrix() -> Float[np.ndarray, "sample coeff"]:
     """
     path = resources.files("aspgap_jax") / "data" / "xp_instrument.npy"
     with resources.as_file(path) as file:
-        return np.load(file, allow_pickle=False)
+        return np.asarray(np.load(file, allow_pickle=False))
 
 
 def to_samples(
@@ -71,6 +71,9 @@ def to_samples(
         instrument: in units of :data:`FLUX_UNIT`.
         xp: coefficients.
         error: their 1-sigma errors.
+
+    Returns:
+        Fluxes and errors ``[star, xp]``.
     """
     flux = jnp.matmul(xp, instrument.T, precision="highest")
     variance = jnp.matmul(jnp.square(error), jnp.square(instrument).T, precision="highest")
@@ -92,6 +95,9 @@ def normalised_spectra(
         error: their errors.
         g_mag: Gaia G, mag, or NaN.
         exponent: of :func:`aspgap_jax.preprocessing.scaling.magnitude_factor`.
+
+    Returns:
+        Spectra over their magnitude factor, and what they say of their stars.
     """
     # Whether something is missing is asked of the delivered values: in a sum over
     # coefficients one that is not finite would spoil all samples.
@@ -121,7 +127,15 @@ def normalised_spectra(
 
 def norm_ratio(values: XP, errors: XP) -> PerStar:
     """L2 norm of the finite values over that of their errors
-    (:mod:`aspgap_jax.preprocessing.snr`)."""
+    (:mod:`aspgap_jax.preprocessing.snr`).
+
+    Args:
+        values: ``[star, xp]``.
+        errors: their 1-sigma errors.
+
+    Returns:
+        A number a star.
+    """
     finite = jnp.isfinite(values) & jnp.isfinite(errors)
     # The largest error becomes 1: squares of fluxes are too small for float32.
     unit = jnp.where(finite, errors, 0.0).max(axis=1, keepdims=True)

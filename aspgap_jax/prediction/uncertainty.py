@@ -93,6 +93,9 @@ def total_variance(
         mean: of every member.
         sigma: its standard deviation.
         weight: how much a member counts for a star; sums to 1 over the members.
+
+    Returns:
+        Mean, and the two parts of the variance.
     """
     centre = weighted_mean(mean, weight)
     return Moments(
@@ -110,6 +113,9 @@ def weighted_mean(
     Args:
         values: of every member.
         weight: sums to 1 over the members.
+
+    Returns:
+        ``[star, label]``.
     """
     share = weight[:, :, None]
     return jnp.where(share > 0, share * values, 0.0).sum(axis=0)
@@ -122,6 +128,9 @@ def calibrate(calibration: Calibration, sigma: Labels, ln_snr: PerStar) -> Label
         calibration: of :func:`fit_calibration`.
         sigma: ``[star, label]``.
         ln_snr: ln of the spectrum's S/N, as it was in the fit.
+
+    Returns:
+        ``[star, label]``.
     """
     low, high = calibration.ln_snr
     excess = jnp.clip(ln_snr, low, high) - calibration.reference
@@ -156,6 +165,9 @@ def fit_calibration(
         sigma: predicted standard deviations.
         label_error: the 1-sigma errors of the truth.
         ln_snr: ln of the spectra's S/N.
+
+    Returns:
+        The calibration.
 
     Raises:
         InputError: fewer than ten stars with finite numbers for a label.

@@ -246,6 +246,9 @@ def unseen_stars(
         source_id: Gaia source ids.
         members: all trainings.
         cfg: of the trainings: number of folds, validation share.
+
+    Returns:
+        ``[member, star]``.
     """
     return np.stack(
         [
