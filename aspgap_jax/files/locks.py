@@ -21,17 +21,22 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from filelock import FileLock, Timeout
 
 from aspgap_jax.errors import InputError
 
-__all__ = ["Holder", "abandon", "claim", "guarded", "locked", "release"]
+__all__ = ["Holder", "abandon", "claim", "guarded", "locked", "locking", "release"]
+
+Rest = ParamSpec("Rest")
+Result = TypeVar("Result")
 
 FOLDER = ".running"
 GUARD = "guard.lock"
@@ -97,9 +102,9 @@ def locked(target: Path, run: str = "", *, beside: bool = False) -> Iterator[Non
     """Hold a folder or a file that is to be written; it may be held already by this process.
 
     Args:
-        target: a folder, which is made, or a file, if it has a suffix.
+        target: a folder, which is made, or a file.
         run: others that give the same may hold a folder too; empty: nobody may.
-        beside: of a folder that must be new, or appears as a whole: nothing is put into it.
+        beside: of a file, and of a folder that appears as a whole: nothing is put into it.
 
     Returns:
         Nothing, for a ``with`` statement.
@@ -143,6 +148,19 @@ def locked(target: Path, run: str = "", *, beside: bool = False) -> Iterator[Non
             with suppress(OSError):
                 # Only where nothing was written.
                 target.rmdir()
+
+
+def locking(
+    function: Callable[Concatenate[Path, Rest], Result],
+) -> Callable[Concatenate[Path, Rest], Result]:
+    """Hold the folder that is the first argument of a function, if it exists, while it runs."""
+
+    @wraps(function)
+    def held(folder: Path, /, *rest: Rest.args, **options: Rest.kwargs) -> Result:
+        with locked(folder) if folder.is_dir() else nullcontext():
+            return function(folder, *rest, **options)
+
+    return held
 
 
 def claim(part: Path, holder: Holder | None = None) -> Holder | None:
@@ -218,9 +236,7 @@ def _guarded(place: Path) -> Iterator[None]:
 
 
 def _place(target: Path, beside: bool = False) -> Path:
-    if not beside and (target.is_dir() or not target.suffix):
-        return target / FOLDER
-    return target.parent / f".{target.name}{FOLDER}"
+    return target.parent / f".{target.name}{FOLDER}" if beside else target / FOLDER
 
 
 def _take(path: Path, holder: Holder) -> FileLock | None:

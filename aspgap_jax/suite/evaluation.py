@@ -10,6 +10,7 @@ from aspgap_jax.catalogue import table as catalogue
 from aspgap_jax.catalogue.predictions import Predictions, read_predictions
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
+from aspgap_jax.files.locks import locking
 from aspgap_jax.preprocessing.stars import Cut
 from aspgap_jax.suite import report
 from aspgap_jax.training.log import read_log
@@ -18,6 +19,7 @@ from aspgap_jax.validation import metrics
 __all__ = ["draw_learning_curves", "evaluate"]
 
 
+@locking
 def evaluate(folder: Path) -> str:
     """Metrics, figures, catalogue and report from the predictions of a run.
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from aspgap_jax import plots
 from aspgap_jax.errors import InputError, TooFewStars
 from aspgap_jax.files.atomic import write_text
+from aspgap_jax.files.locks import locking
 from aspgap_jax.suite import STUDIES, report
 from aspgap_jax.suite.provenance import provenance
 from aspgap_jax.suite.study import Inputs, Missing, Result, Study, open_inputs
@@ -210,6 +211,7 @@ def write_figures(folder: Path, result: Result) -> list[report.Picture]:
     return written
 
 
+@locking
 def validate(
     folder: Path,
     external: Mapping[str, Path] | None = None,

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import replace_file
+from aspgap_jax.files.locks import locked
 from aspgap_jax.survey import gaia
 from aspgap_jax.survey.archive import (
     DATALINK_LIMIT,
@@ -249,7 +250,14 @@ def _fetch_ids(
 def _fetch(
     requests: Sequence[_Request], folder: Path, manifest: Manifest, attempts: int, wait_s: float
 ) -> Manifest:
-    """Make the requests that ``folder`` does not answer yet."""
+    """Make the requests that ``folder`` does not answer yet, alone in it."""
+    with locked(folder):
+        return _fetch_alone(requests, folder, manifest, attempts, wait_s)
+
+
+def _fetch_alone(
+    requests: Sequence[_Request], folder: Path, manifest: Manifest, attempts: int, wait_s: float
+) -> Manifest:
     if attempts < 1 or wait_s < 0:
         raise InputError(f"attempts must be >= 1 and wait_s >= 0, got {attempts} and {wait_s}")
     before = Manifest.read(folder)

@@ -163,7 +163,7 @@ def prepare(
     if not xp_files:
         raise InputError("no XP file given; pass at least one")
     allstar, out = Path(allstar), Path(out)
-    with locked(out):
+    with locked(out, beside=True):
         return _prepare(
             find_files(xp_files),
             gaia_tables,

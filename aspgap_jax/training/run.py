@@ -26,6 +26,7 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,7 @@ from aspgap_jax.catalogue.predictions import Predictions, read_predictions, writ
 from aspgap_jax.config import Config, Execution
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
+from aspgap_jax.files.locks import locked
 from aspgap_jax.prediction import bundle as bundles
 from aspgap_jax.prediction.assess import assess
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo, Networks
@@ -170,7 +172,7 @@ def train(
         KeyboardInterrupt: Ctrl-C; the state is saved.
         Preempted: SIGTERM; the state is saved. It exits with 75 unless it is caught.
     """
-    with interruptible() as interruption:
+    with interruptible() as interruption, _held(folder):
         # Several processes stop together: at the end of an epoch, or of a stage.
         several = jax.process_count() > 1
         try:
@@ -181,6 +183,18 @@ def train(
                 print(f"aspgap: stopped: {stop.state}", file=sys.stderr)
             stop.said = True
             raise
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the folder of a run, for all its processes."""
+    with contextlib.ExitStack() as stack:
+
+        def hold() -> None:
+            stack.enter_context(locked(folder))
+
+        processes.by_main(hold)
+        yield
 
 
 def _train(
@@ -293,6 +307,11 @@ def cross_validate(
     Raises:
         InputError, KeyboardInterrupt, Preempted: as :func:`train`.
     """
+    with _held(folder):
+        return _cross_validate(folder, settings, execution)
+
+
+def _cross_validate(folder: Path, settings: Settings, execution: Execution) -> Predictions:
     started = time.monotonic()
     bundle, info, stars = train(folder, settings, execution)
     path = folder / "predictions.h5"

@@ -12,6 +12,7 @@ import pytest
 
 from aspgap_jax import cli
 from aspgap_jax.commands import prediction, training
+from aspgap_jax.prediction.shares import share_of_process
 from aspgap_jax.runtime.interruption import RESUME_ME
 from support import ROOT
 
@@ -35,6 +36,14 @@ OPTIONS = {
     "requeue": None,
     "signal": r"(B:)?(TERM|USR1|INT)@\d+",
     "time": r"\d\d:\d\d:\d\d",
+}
+
+# Task 3 of an array of 16.
+ARRAY = {
+    "SLURM_ARRAY_TASK_ID": "3",
+    "SLURM_ARRAY_TASK_COUNT": "16",
+    "SLURM_ARRAY_TASK_MIN": "1",
+    "SLURM_ARRAY_TASK_MAX": "16",
 }
 
 # srun takes its options off, and runs the rest once a task; the others note what they are told.
@@ -67,8 +76,7 @@ def run(path: Path, folder: Path, status: int = 0) -> tuple[int, list[str], list
         "CALLS": str(calls),
         "STATUS": str(status),
         "SLURM_JOB_ID": "4711",
-        "SLURM_ARRAY_TASK_ID": "3",
-        "SLURM_ARRAY_TASK_COUNT": "16",
+        **ARRAY,
     }
     done = subprocess.run(["bash", str(path)], env=environment, check=False, capture_output=True)
     assert not done.stderr
@@ -145,11 +153,19 @@ def test_tasks_and_gpus_fit_together() -> None:
     assert nodes["gpu-bind"] == "none"
 
 
-def test_an_array_of_jobs_predicts_every_shard(tmp_path: Path) -> None:
+def test_an_array_of_jobs_predicts_every_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = FOLDER / "predict_shards.sbatch"
     first, last = (options(path)["array"] or "").split("-")
     _, told, _ = run(path, tmp_path)
     command = parse(told)
     assert isinstance(command, prediction.Predict)
-    assert command.shard == f"3/{last}"
+    # The released bundle, unless one is named.
+    assert command.bundle is None
+    for name, value in ARRAY.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
+    share = share_of_process(command.shard)
+    assert f"{share.task}/{share.tasks}" == f"3/{last}"
     assert first == "1"

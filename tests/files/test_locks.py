@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.files.locks import claim, guarded, locked, release
+from aspgap_jax.files.locks import claim, guarded, locked, locking, release
 
 HOLD = """
 import sys
@@ -23,7 +23,7 @@ from pathlib import Path
 from aspgap_jax.files.locks import claim, locked
 
 target, run, part = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-with locked(target, run):
+with locked(target, run, beside=bool(target.suffix)):
     if part:
         assert claim(Path(part)) is None
     print("held", flush=True)
@@ -52,7 +52,7 @@ def other(target: Path, run: str = "", part: Path | str = "") -> Iterator[subpro
 def test_the_other_process_is_named(name: str, tmp_path: Path) -> None:
     target = tmp_path / name
     with other(target) as process:
-        with pytest.raises(InputError) as error, locked(target):
+        with pytest.raises(InputError) as error, locked(target, beside=name != "folder"):
             pytest.fail("it is held")
         said = str(error.value)
         assert f"process {process.pid} on {socket.gethostname()}, since 20" in said
@@ -60,7 +60,7 @@ def test_the_other_process_is_named(name: str, tmp_path: Path) -> None:
         assert "choose another --out" in said
         assert "\n" not in said
     # The other has gone.
-    with locked(target):
+    with locked(target, beside=name != "folder"):
         assert list(tmp_path.iterdir())
     assert list(tmp_path.iterdir()) == []
 
@@ -106,6 +106,16 @@ def test_who_holds_a_folder_holds_it_again(tmp_path: Path) -> None:
         with locked(out):
             pass
     assert [path.name for path in out.iterdir()] == ["kept"]
+
+
+def test_a_function_holds_its_folder_if_there_is_one(tmp_path: Path) -> None:
+    @locking
+    def work(folder: Path, *, twice: int) -> tuple[list[str], int]:
+        return [path.name for path in folder.glob(".*")], 2 * twice
+
+    assert work(tmp_path, twice=2) == ([".running"], 4)
+    assert work(tmp_path / "absent", twice=1) == ([], 2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_could_not_be_done_leaves_no_folder(tmp_path: Path) -> None:
