@@ -15,8 +15,8 @@ from aspgap_jax.catalogue.parts import read_manifest
 from aspgap_jax.prediction.bundle import save_bundle
 from aspgap_jax.training.log import read_log
 from support import ROOT
+from support.bundles import flat_star, gaia_bundle
 from support.experiments import load_experiment
-from support.made_up_bundle import flat_star, made_up_bundle
 from support.xp_files import write_bulk
 
 local_slurm = load_experiment("slurm/local_slurm")
@@ -65,7 +65,7 @@ def run(command: list[str], folder: Path, environment: dict[str, str], **given: 
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three files of five stars, and a bundle beside them."""
     folder = tmp_path_factory.mktemp("inputs")
-    save_bundle(folder / "bundle", *made_up_bundle())
+    save_bundle(folder / "bundle", *gaia_bundle())
     for number in (1, 2, 3):
         rows = [flat_star(100 * number + star) for star in range(1, 6)]
         (folder / "xp").mkdir(exist_ok=True)
