@@ -1,0 +1,84 @@
+"""Signals at random moments of every command: the exit status must say so, always.
+
+Run: python experiments/studies/interruption_study.py --moments 40
+Expect 130 after Ctrl-C and 75 after SIGTERM at every moment after the interpreter's own
+start, where the process dies of the signal; 0 where it had ended before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+LATEST_S = 15.0
+EXPECTED = {signal.SIGINT: (130, -signal.SIGINT), signal.SIGTERM: (75, -signal.SIGTERM)}
+
+
+def commands(folder: Path, files: list[str], allstar: str) -> dict[str, list[str]]:
+    """The commands that are tried, by name."""
+    found = {
+        "train": ["train", "--out", f"{folder}/train"],
+        "demo": ["demo", "--out", f"{folder}/demo"],
+        "predict": ["predict", "sample", "--out", f"{folder}/labels"],
+    }
+    if files:
+        found["ingest"] = ["ingest", *files, "--out", f"{folder}/store"]
+    if files and allstar:
+        found["prepare"] = ["prepare", *files, "--allstar", allstar, "--out", f"{folder}/train.h5"]
+    return found
+
+
+def stop(arguments: list[str], after: float, number: signal.Signals) -> tuple[int, str]:
+    """Start a command, send a signal; its status, and what it said."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aspgap_jax", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(after)
+    process.send_signal(number)
+    _, said = process.communicate()
+    return process.returncode, said
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--moments", type=int, default=40, help="of each command")
+    parser.add_argument("--files", nargs="*", default=[], help="XP files for ingest and prepare")
+    parser.add_argument("--allstar", default="", help="APOGEE's allStar for prepare")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    rng = np.random.default_rng(given.seed)
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, arguments in commands(Path(folder), given.files, given.allstar).items():
+            statuses: Counter[str] = Counter()
+            # Half of the moments lie in the first second: imports.
+            moments = np.concatenate(
+                [
+                    rng.uniform(0.05, 1.0, given.moments // 2),
+                    rng.uniform(1.0, LATEST_S, given.moments - given.moments // 2),
+                ]
+            )
+            for after in moments:
+                number = (signal.SIGINT, signal.SIGTERM)[int(rng.integers(2))]
+                status, said = stop(arguments, float(after), number)
+                statuses[f"{number.name}: {status}"] += 1
+                if status not in (*EXPECTED[number], 0) or "Traceback" in said:
+                    wrong += 1
+                    print(f"{name}, {number.name} after {after:.2f} s: {status}: {said[-300:]}")
+            print(f"{name}: {dict(statuses)}", flush=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
