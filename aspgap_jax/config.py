@@ -21,13 +21,16 @@ from aspgap_jax.errors import InputError
 
 __all__ = [
     "PRESETS",
+    "PRESET_MEANINGS",
     "Config",
     "CrossValidation",
     "Data",
     "Execution",
+    "Labelling",
     "Loss",
     "Model",
     "Optim",
+    "PredictOptions",
     "Pretrain",
     "Train",
     "from_json",
@@ -275,6 +278,32 @@ class Execution:
             raise InputError(f"checkpoint_seconds must be >= 0, got {self.checkpoint_seconds}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Labelling:
+    """How labels are computed from spectra."""
+
+    compute: Literal["float32", "bfloat16"] = "float32"
+    """Type in which the networks multiply on the device."""
+    propagate: Literal["none", "diagonal", "full"] = "none"
+    """The errors of the spectrum through the network: not, as independent ones, or with
+    the correlations of the coefficients."""
+    second_path: bool = True
+    """Also read the labels off the hallucinated APOGEE spectrum, for the flag that says when
+    the two disagree; it costs about as much again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(Labelling):
+    """How spectra are predicted, and how many at a time."""
+
+    batch_size: int | None = None
+    """Stars a batch. Default: 2,048 a CPU device, 65,536 a GPU."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {self.batch_size}")
+
+
 KL_OVER_N = 0.2
 """Lambda_2 / N of the presets: what the released code uses; the paper states no value."""
 
@@ -343,6 +372,14 @@ PRESETS: dict[str, Config] = {
         cv=CrossValidation(folds=5),
     ),
 }
+
+PRESET_MEANINGS: dict[str, str] = {
+    "best": "deep, on partly whitened spectra",
+    "compact": "two CPU cores, minutes",
+    "paper": "Li et al. 2023",
+    "released_code": "the differences of the released PyTorch code",
+}
+"""What each preset is, for those who choose."""
 
 
 def to_json(config: Config) -> str:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +27,10 @@ from aspgap_jax.config import PRESETS
         (["demo", "--config", "nowhere.json"], "--config nowhere.json: No such file"),
         (["evaluate", "nowhere"], "nowhere/predictions.h5"),
         (["predict", "sample", "--bundle", "nowhere", "--out", "x.h5"], "no finished bundle there"),
+        (["predict", "x.csv", "--preset", "paper"], "Unrecognized options: --preset"),
+        (["catalogue", "x", "--out", "y", "--config", "z"], "Unrecognized options: --config"),
+        (["demo", "--preset", "paper", "--config", "x.json"], "give one of the two"),
+        (["predict", "x.csv", "--batch-size", "0"], "batch_size must be at least 1, got 0"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
@@ -39,14 +47,10 @@ def test_bad_input_is_one_line_and_status_2(
 def test_presets_files_and_options_in_this_order(tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     file.write_text('{"train": {"epochs": 7, "patience": 3}}')
-    rest, config = cli.take_defaults(
-        ["train", "--out", "x", f"--config={file}", "--train.epochs", "9"]
-    )
-    command = cli.parse(rest, config)
+    command = cli.parse(["train", "--out", "x", f"--config={file}", "--train.epochs", "9"])
     assert isinstance(command, commands.Train)
     assert (command.config.train.epochs, command.config.train.patience) == (9, 3)
-    rest, config = cli.take_defaults(["demo", "--preset", "paper", "--model.latent", "64"])
-    command = cli.parse(rest, config)
+    command = cli.parse(["demo", "--preset", "paper", "--model.latent", "64"])
     assert isinstance(command, commands.Demo)
     assert command.config.model.encoder == PRESETS["paper"].model.encoder
     assert command.config.model.latent == 64
@@ -62,7 +66,9 @@ def test_help_explains_every_option(command: str, capsys: pytest.CaptureFixture[
     text = " ".join(capsys.readouterr().out.split())
     assert f"usage: aspgap {command}" in text
     if command in ("demo", "train", "crossval"):
-        assert "--preset NAME" in text
+        assert text.count(f"--preset {{{','.join(PRESETS)}}}") == 1
+        assert "--config FILE.json" in text
+        assert "Li et al. 2023" in text
         assert "Lambda_1" in text
 
 
@@ -77,7 +83,73 @@ def test_interrupt_has_its_own_status(
     assert "same command" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["train", "--out", "x", "--train.epoch", "3"], "perhaps you meant .*--train.epochs"),
+        (["predict", "--bundel", "x", "y.csv"], "perhaps you meant --bundle "),
+        (["catalogue", "x", "--out", "y", "--unflaged"], "perhaps you meant --unflagged"),
+        (["crossval", "--out", "x", "--device", "2"], "perhaps you meant .*--devices"),
+        (["tarin"], "perhaps you meant train;"),
+        (["validte", "x"], "perhaps you meant validate or"),
+        (["demo", "--select", "gaints"], "Perhaps you meant giants"),
+        (["catalogue", "x", "--out", "y", "--select", "rgbs"], "Perhaps you meant rgb"),
+    ],
+)
+def test_what_was_meant_is_named(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert re.search(meant, error)
+    assert error.count("\n") == 1
+
+
+SCRIPT = Path(sys.executable).with_name("aspgap")
+
+
+def run(*line: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*map(str, line)], text=True, capture_output=True, **options)
+
+
 def test_console_command_is_installed() -> None:
-    script = Path(sys.executable).with_name("aspgap")
-    done = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
+    done = run(SCRIPT, "--help", check=True)
     assert "crossval" in done.stdout
+    # Explained where it is an option, not with every command.
+    assert "preset" not in done.stdout
+
+
+def test_the_module_runs_too_and_both_tell_the_version() -> None:
+    for line in ([SCRIPT], [sys.executable, "-m", "aspgap_jax"]):
+        done = run(*line, "--version", check=True)
+        assert done.stdout == f"aspgap {metadata.version('aspgap-jax')}\n"
+
+
+@pytest.mark.parametrize("line", [["--help"], ["train", "--help"], ["predict", "--bundel"]])
+def test_what_computes_nothing_loads_no_jax(line: list[str]) -> None:
+    check = (
+        "import sys, aspgap_jax.cli\n"
+        "try: aspgap_jax.cli.main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "assert not {'jax', 'astropy', 'pyarrow', 'matplotlib'} & set(sys.modules)"
+    )
+    run(sys.executable, "-c", check, *line, check=True)
+
+
+def test_no_device_of_the_kind_asked_for_is_one_line(tmp_path: Path) -> None:
+    for platform, command in (
+        ("cuda", ["predict", "sample", "--out", tmp_path / "out"]),
+        ("nonsense", ["train", "--out", tmp_path / "out"]),
+    ):
+        done = run(SCRIPT, *command, env=os.environ | {"JAX_PLATFORMS": platform})
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"JAX_PLATFORMS={platform}" in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_reader_that_goes_is_no_error() -> None:
+    for line in ("--help", "demo --help"):
+        # The pipe is closed before anything is written.
+        done = run("bash", "-c", f"{SCRIPT} {line} | true; echo ${{PIPESTATUS[0]}}", check=True)
+        assert (done.stdout, done.stderr) == ("0\n", "")

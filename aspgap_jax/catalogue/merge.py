@@ -22,9 +22,10 @@ from tqdm import tqdm
 from aspgap_jax import flags
 from aspgap_jax.catalogue.diagrams import Abundance, ColourMagnitude, Kiel
 from aspgap_jax.catalogue.hats import COUNT_ORDER, HEALPIX, HatsWriter, Pixel, partition
-from aspgap_jax.catalogue.parts import find_parts
+from aspgap_jax.catalogue.parts import find_parts, read_part
 from aspgap_jax.columns import COLUMNS, Columns, ColumnSpec
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.access import check_new
 from aspgap_jax.files.atomic import new_folder
 from aspgap_jax.files.locks import locked
 from aspgap_jax.files.tables import (
@@ -33,7 +34,7 @@ from aspgap_jax.files.tables import (
     write_table,
 )
 from aspgap_jax.preprocessing.cuts import Condition, left_after, require_columns
-from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS, QUALITY
+from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS, NO_FLAG, QUALITY
 from aspgap_jax.preprocessing.stars import Cut
 from aspgap_jax.survey.gaia_lookup import GaiaLookup, open_gaia
 from aspgap_jax.survey.healpix import MAX_ORDER, nested_pixels, source_id_pixels
@@ -84,6 +85,8 @@ def build_catalogue(
     *,
     gaia: Sequence[Path] = (),
     select: str = "all",
+    unflagged: bool = False,
+    overwrite: bool = False,
     max_rows: int = MAX_ROWS,
 ) -> Built:
     """Merge the parts of predictions into a catalogue.
@@ -94,6 +97,8 @@ def build_catalogue(
             files (:mod:`aspgap_jax.catalogue.hats`).
         gaia: tables with further columns, see :func:`open_gaia`.
         select: a key of :data:`CATALOGUE_SELECTIONS`.
+        unflagged: leave out every star with a flag.
+        overwrite: replace what is there, once the new one is whole.
         max_rows: stars of a partition.
 
     Returns:
@@ -101,14 +106,17 @@ def build_catalogue(
 
     Raises:
         InputError: there are no parts, a column that a cut needs is missing, or
-            ``out`` cannot be used.
+            ``out`` exists or cannot be used, or no star is left.
     """
+    if out.suffix and out.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"--out {out}: has another suffix than {', '.join(SUFFIXES)}; choose one of them, or "
+            "a folder"
+        )
+    check_new(out, overwrite=overwrite, folder=not out.suffix)
     found = find_parts(parts)
     files = found.files
-    if out.suffix.lower() not in SUFFIXES and (out.suffix or _occupied(out)):
-        what = "exists already" if _occupied(out) else f"has another suffix than {SUFFIXES}"
-        raise InputError(f"--out {out}: {what}; choose another, or a folder that does not exist")
-    cuts = CATALOGUE_SELECTIONS[select]
+    cuts = (*CATALOGUE_SELECTIONS[select], *((NO_FLAG,) if unflagged else ()))
     out.parent.mkdir(parents=True, exist_ok=True)
     remarks = Remarks()
     for remark in found.remarks:
@@ -129,10 +137,11 @@ def build_catalogue(
         counts, colour_magnitude = _select(files, lookup, cuts, specs, runs)
         if lookup is not None:
             lookup.check(remarks)
+        _check_left(counts)
         pixels = partition(runs.counts, max_rows)
         kiel, abundance = Kiel(), Abundance()
         rows = 0
-        with _output(out, specs, max_rows) as write:
+        with _output(out, specs, max_rows, overwrite) as write:
             for pixel in tqdm(pixels, desc="write", unit="pixel", disable=None, leave=False):
                 columns = _unique(runs.read(pixel))
                 write(pixel, columns)
@@ -152,8 +161,15 @@ def build_catalogue(
     )
 
 
-def _occupied(out: Path) -> bool:
-    return out.exists() and (out.is_file() or any(out.iterdir()))
+def _check_left(counts: Sequence[Cut]) -> None:
+    if not counts[-1].left:
+        last = next(cut.name for cut in counts if not cut.left)
+        raise InputError(
+            "the parts hold no stars; predict some first"
+            if not counts[0].left
+            else f"no star of the {counts[0].left:,} is left after the cut '{last}'; there is "
+            "nothing to write a catalogue of"
+        )
 
 
 def _specs(files: Sequence[Path], lookup: GaiaLookup | None) -> tuple[ColumnSpec, ...]:
@@ -207,10 +223,9 @@ def _blocks(
     file: Path, lookup: GaiaLookup | None, specs: Sequence[ColumnSpec]
 ) -> Iterator[dict[str, np.ndarray]]:
     """The rows of a part with all columns of the catalogue, and their HEALPix pixels."""
-    with pq.ParquetFile(file) as part:
-        for batch in part.iter_batches(BLOCK_ROWS):
-            read = {name: batch[name].to_numpy() for name in batch.schema.names}
-            yield _with_gaia(read, lookup, specs)
+    for batch in read_part(file, BLOCK_ROWS):
+        read = {name: batch[name].to_numpy() for name in batch.schema.names}
+        yield _with_gaia(read, lookup, specs)
 
 
 def _with_gaia(
@@ -290,14 +305,14 @@ def _unique(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _output(
-    out: Path, specs: Sequence[ColumnSpec], max_rows: int
+    out: Path, specs: Sequence[ColumnSpec], max_rows: int, overwrite: bool
 ) -> Iterator[Callable[[Pixel, Columns], None]]:
     """Where the stars of each pixel go: one file, or a file each."""
     if out.suffix:
         with write_table(out, specs) as table:
             yield lambda _, columns: table.append(_of(specs, columns))
         return
-    with new_folder(out) as folder:
+    with new_folder(out, overwrite=overwrite) as folder:
         hats = HatsWriter(folder, out.name, specs, max_rows)
         yield hats.write
         hats.finish()

@@ -14,15 +14,17 @@ why, and the damaged rows could not be read.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.access import unreadable
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.files.locks import guarded
 from aspgap_jax.survey.folders import Found, find_files
@@ -36,6 +38,7 @@ __all__ = [
     "find_parts",
     "manifest_name",
     "read_manifest",
+    "read_part",
     "read_part_record",
     "write_manifest",
 ]
@@ -154,6 +157,21 @@ def read_part_record(path: Path) -> PartRecord | None:
         return _record(values)
     except (OSError, KeyError, ValueError, TypeError, ArrowException):
         return None
+
+
+def read_part(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a part, so many at a time.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        with pq.ParquetFile(path) as part:
+            yield from part.iter_batches(rows)
+    except (OSError, ArrowException) as error:
+        raise InputError(
+            f"{path}: {unreadable(path, error)}; remove it and predict its file again"
+        ) from error
 
 
 def _record(values: dict[str, Any]) -> PartRecord:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from aspgap_jax.commands.options import Selection, say
+from aspgap_jax.commands.options import Flattened, GivenIds, Overwrite, Release, Select, say
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.access import check_files, check_new, check_writable
+from aspgap_jax.preprocessing.snr import LeastSNR
 
 __all__ = ["Fetch", "Ingest", "Prepare"]
 
@@ -30,22 +32,21 @@ class Prepare:
     folders of such. None: the Gaia columns that allStar repeats."""
     spectra: Path | None = None
     """Folder with aspcapStar or apStar files, in any depth, for the APOGEE decoder."""
-    select: Selection = "table_1"
-    """Which stars: the paper's Table 1, the benchmark's giants, or all that are usable."""
-    min_snr_low: float = 100.0
-    """Least S/N of the coefficients 1-10, in both bands (Fig. 1)."""
-    min_snr_high: float = 1.0
-    """Least S/N of the coefficients 11-55, in both bands (Fig. 1)."""
-    id_column: str = ""
-    """allStar's column of Gaia ids, where its name does not tell the release."""
-    id_release: str = ""
-    """Release of the ids in that column: dr3."""
-    id_map: Path | None = None
-    """The Gaia archive's dr2_neighbourhood of the stars, for an allStar with ids of DR2."""
-    release: str = ""
-    """Gaia release of the XP spectra (dr3, dr4); by default as the files say."""
+    select: Select = "table_1"
+    least: Annotated[LeastSNR, Flattened] = field(default_factory=LeastSNR)
+    ids: Annotated[GivenIds, Flattened] = field(default_factory=GivenIds)
+    """Of allStar."""
+    release: Release = ""
+    overwrite: Overwrite = False
 
     def run(self) -> int:
+        check_new(self.out, overwrite=self.overwrite)
+        check_files([self.allstar], "--allstar")
+        check_files(self.gaia, "--gaia", folders=True)
+        check_files([] if self.ids.id_map is None else [self.ids.id_map], "--id-map")
+        check_files(self.xp, "XP spectra:", folders=True)
+        if self.spectra is not None and not self.spectra.is_dir():
+            raise InputError(f"--spectra {self.spectra}: no such folder")
         from aspgap_jax.preprocessing.cuts import format_cuts
         from aspgap_jax.survey.ids import IdChoice
         from aspgap_jax.survey.prepare import prepare
@@ -57,9 +58,8 @@ class Prepare:
             self.out,
             spectra_dir=self.spectra,
             select=self.select,
-            min_snr_low=self.min_snr_low,
-            min_snr_high=self.min_snr_high,
-            ids=IdChoice(self.id_column, self.id_release, self.id_map),
+            least=self.least,
+            ids=IdChoice(*astuple(self.ids)),
             gaia_release=self.release,
         )
         say(done.remarks)
@@ -85,10 +85,10 @@ class Ingest:
     """Folder of the store: a part a file, and manifest.json."""
     processes: int | None = None
     """Files read at a time; one a CPU core by default."""
-    release: str = ""
-    """Gaia release of the spectra (dr3, dr4); by default as the files say."""
+    release: Release = ""
 
     def run(self) -> int:
+        check_writable(self.out)
         from aspgap_jax.survey.ingest import ingest
 
         done = ingest(self.files, self.out, processes=self.processes, gaia_release=self.release)
@@ -109,12 +109,8 @@ class Fetch:
     """Folder of the download, or the list to write (bulk_list)."""
     ids: Path | None = None
     """Table with a column source_id, in any format; APOGEE's allStar is one."""
-    id_column: str = ""
-    """Its column of Gaia ids, where the name does not tell the release."""
-    id_release: str = ""
-    """Release of the ids in that column: dr3."""
-    id_map: Path | None = None
-    """The Gaia archive's dr2_neighbourhood of the stars, for a table with ids of DR2."""
+    given: Annotated[GivenIds, Flattened] = field(default_factory=GivenIds)
+    """Of --ids."""
     pixels: tuple[int, int] | None = None
     """First and last HEALPix pixel of level 8, where the stars lie."""
     listing: Path | None = None
@@ -123,16 +119,20 @@ class Fetch:
     """Archive to ask; Gaia's own by default."""
     release: str = "dr3"
     """Gaia release to ask for: dr3, dr4."""
+    overwrite: Overwrite = False
 
     def run(self) -> int:
+        if self.what == "bulk_list":
+            check_new(self.out, overwrite=self.overwrite)
+        else:
+            check_writable(self.out)
         from aspgap_jax.survey import bulk, fetch, gaia
         from aspgap_jax.survey.ids import IdChoice
         from aspgap_jax.survey.tables import Remarks
 
         ids, remarks = None, Remarks()
         if self.ids is not None:
-            choice = IdChoice(self.id_column, self.id_release, self.id_map)
-            ids = gaia.read_source_ids(self.ids, choice, remarks)
+            ids = gaia.read_source_ids(self.ids, IdChoice(*astuple(self.given)), remarks)
             say(remarks.lines)
         if (ids is None) == (self.pixels is None):
             raise InputError(f"fetch {self.what}: give either --ids TABLE or --pixels FIRST LAST")

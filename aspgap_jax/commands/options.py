@@ -1,25 +1,123 @@
-"""What several commands share."""
+"""What several commands share: where settings start from, and options with one declaration."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from aspgap_jax.config import PRESETS, Config
+from aspgap_jax.config import PRESET_MEANINGS, PRESETS, Config, from_json
+from aspgap_jax.errors import InputError
+from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS, SELECTIONS, Selection
 
-__all__ = ["DEFAULTS", "Selection", "Settled", "say"]
+__all__ = [
+    "DEFAULTS",
+    "CatalogueSelect",
+    "Configured",
+    "Flattened",
+    "GivenIds",
+    "Overwrite",
+    "Release",
+    "Select",
+    "Start",
+    "say",
+]
 
-Selection = Literal["giants", "broad", "table_1", "usable"]
-DEFAULTS: ContextVar[Config] = ContextVar("defaults", default=PRESETS["compact"])
-"""What the options of a command start from: a preset, or a file."""
-Settled = Annotated[Config, tyro.conf.arg(name="")]
+Flattened = tyro.conf.arg(name="")
+"""Of a field with settings of its own: their options without a prefix."""
+
+
+def _one_of(table: Mapping[str, Selection]) -> Any:
+    """The type of an option that takes one of the names of a table, and explains each."""
+    meanings = "; ".join(f"{name}: {selection.meaning}" for name, selection in table.items())
+    return Annotated[Literal[tuple(table)], tyro.conf.arg(help=f"Which stars. {meanings}.")]
+
+
+if TYPE_CHECKING:
+    Select = str
+    CatalogueSelect = str
+else:
+    Select, CatalogueSelect = _one_of(SELECTIONS), _one_of(CATALOGUE_SELECTIONS)
+
+Overwrite = Annotated[
+    bool,
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.arg(help="Replace what is there, once the new one is whole."),
+]
+
+Release = Annotated[
+    str, tyro.conf.arg(help="Gaia release of the spectra (dr3, dr4); by default as they say.")
+]
+
+COMPACT = "compact"
+DEFAULTS: ContextVar[Config] = ContextVar("defaults", default=PRESETS[COMPACT])
+"""What the settings of a command start from."""
+
+PRESET = tyro.conf.arg(
+    metavar=f"{{{','.join(PRESETS)}}}",
+    help="The settings to start from, which the options below change. "
+    + "; ".join(f"{name}: {PRESET_MEANINGS[name]}" for name in PRESETS)
+    + ".",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where the settings start from. Read before all other options, whose defaults it decides."""
+
+    preset: Annotated[str, PRESET] = COMPACT
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config", metavar="FILE.json")] = None
+    """Take the settings to start from out of a file instead."""
+
+    def settings(self) -> Config:
+        """The settings that this asks for.
+
+        Raises:
+            InputError: no such preset, a file that cannot be read, or both are given.
+        """
+        if self.preset not in PRESETS:
+            known = ", ".join(PRESETS)
+            raise InputError(f"--preset {self.preset}: no such preset; one of {known}")
+        if self.config_file is None:
+            return PRESETS[self.preset]
+        if self.preset != COMPACT:
+            raise InputError(
+                f"--preset {self.preset} and --config {self.config_file}: give one of the two"
+            )
+        try:
+            text = self.config_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"--config {self.config_file}: {reason}") from None
+        return from_json(text, source=str(self.config_file))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configured(Start):
+    """Commands with all settings of a training."""
+
+    config: Annotated[Config, Flattened] = field(default_factory=DEFAULTS.get)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenIds:
+    """What the name of a column of Gaia ids may not tell
+    (:class:`aspgap_jax.survey.ids.IdChoice`)."""
+
+    id_column: str = ""
+    """The column of Gaia ids, where its name does not tell the release."""
+    id_release: str = ""
+    """Release of the ids in that column: dr3."""
+    id_map: Path | None = None
+    """The Gaia archive's dr2_neighbourhood of the stars, for a table with ids of DR2."""
 
 
 def say(lines: Iterable[str]) -> None:
-    """Print remarks of readers to stderr."""
+    """Print remarks to stderr."""
     for line in lines:
         print(f"aspgap: {line}", file=sys.stderr)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from aspgap_jax.commands.options import say
+from aspgap_jax.commands.options import CatalogueSelect, Flattened, Overwrite, Release, say
+from aspgap_jax.config import PredictOptions
+from aspgap_jax.files.access import check_files, check_new, check_writable
 
 __all__ = ["Catalogue", "Predict"]
+
+FIGURES = ("figure10_rgb_selection", "figure11_catalogue")
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,7 @@ class Predict:
     gaia: tuple[Path, ...] = ()
     """Tables with source_id and phot_g_mean_mag or ruwe, where the spectra come without.
     Without G it is taken from the spectrum."""
-    release: str = ""
-    """Gaia release of the spectra (dr3, dr4); by default as the files say."""
+    release: Release = ""
     instrument: Path | None = None
     """Instrument matrix of a release whose coefficients aspgap cannot sample itself;
     experiments/package_data/instrument_matrix.py makes it."""
@@ -38,24 +41,18 @@ class Predict:
     """i/n: predict every n-th input, from the i-th on; slurm: i and n are those of this task
     in its Slurm array and step. By default all, but the tasks of one step (srun) that write
     into one folder each take what no other has taken."""
-    compute: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the networks on the device."""
-    propagate: Literal["none", "diagonal", "full"] = "none"
-    """The errors of the spectrum through the network: not, as independent ones, or with
-    the correlations of the coefficients."""
-    second_path: bool = True
-    """Also read the labels off the hallucinated APOGEE spectrum, for one of the flags."""
-    batch_size: int | None = None
-    """Stars a batch."""
+    options: Annotated[PredictOptions, Flattened] = field(default_factory=PredictOptions)
     show: int = 10
     """Stars to print."""
 
     def run(self) -> int:
-        from aspgap_jax.prediction.batches import PredictOptions
+        check_writable(self.out)
+        check_files(self.gaia, "--gaia", folders=True)
         from aspgap_jax.prediction.bundle import load_bundle
         from aspgap_jax.prediction.files import predict_files
         from aspgap_jax.prediction.preview import first_stars
         from aspgap_jax.prediction.shares import share_of_process
+        from aspgap_jax.runtime.parallel import check_devices
         from aspgap_jax.survey.inputs import Delivery
         from aspgap_jax.survey.tables import Remarks
         from aspgap_jax.survey.xp import releases
@@ -69,13 +66,14 @@ class Predict:
         matrix = None if self.instrument is None else read_instrument(self.instrument)
         if self.release:
             releases.release(self.release)
+        check_devices()
         bundle, info = load_bundle(self.bundle)
         done = predict_files(
             self.inputs,
             self.out,
             bundle,
             info,
-            PredictOptions(self.compute, self.second_path, self.propagate, self.batch_size),
+            self.options,
             gaia=self.gaia,
             delivery=Delivery(self.release, matrix),
             share=share,
@@ -98,13 +96,18 @@ class Catalogue:
     """A .fits, .h5 or .parquet file, or a folder: Parquet, partitioned by HEALPix (HATS)."""
     gaia: tuple[Path, ...] = ()
     """Tables of Gaia sources, or folders of such, in any format."""
-    select: Literal["all", "predicted", "quality", "rgb"] = "all"
-    """Which stars: all; those with labels; section 4.2 up to the S/N of the labels; or all
-    of section 4.2, the RGB stars."""
+    select: CatalogueSelect = "all"
+    unflagged: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Leave out every star with a flag."""
     figures: Path | None = None
     """Folder for Figures 10 and 11; beside the catalogue by default."""
+    overwrite: Overwrite = False
 
     def run(self) -> int:
+        figures = self.figures or self.out.with_name(f"{self.out.stem}_figures")
+        check_files(self.gaia, "--gaia", folders=True)
+        for name in FIGURES:
+            check_new(figures / f"{name}.png", overwrite=self.overwrite, option="--figures")
         from aspgap_jax import plots
         from aspgap_jax.catalogue.merge import build_catalogue
         from aspgap_jax.catalogue.parts import find_parts, read_manifest
@@ -112,17 +115,24 @@ class Catalogue:
 
         for folder in dict.fromkeys(file.parent for file in find_parts(self.parts).files):
             print(f"{folder}: {read_manifest(folder)}")
-        built = build_catalogue(self.parts, self.out, gaia=self.gaia, select=self.select)
+        built = build_catalogue(
+            self.parts,
+            self.out,
+            gaia=self.gaia,
+            select=self.select,
+            unflagged=self.unflagged,
+            overwrite=self.overwrite,
+        )
         say(built.remarks)
         print(format_cuts(built.cuts))
         if built.repeated:
             print(f"{built.repeated:,} rows of stars that were there already were left out")
         if built.absent:
             print(f"absent columns of Table 2: {', '.join(built.absent)}")
-        figures = self.figures or self.out.with_name(f"{self.out.stem}_figures")
-        drawn = {"figure11_catalogue": plots.catalogue_labels(built.kiel, built.abundance)}
+        rgb, labels = FIGURES
+        drawn = {labels: plots.catalogue_labels(built.kiel, built.abundance)}
         if built.colour_magnitude is not None:
-            drawn["figure10_rgb_selection"] = plots.rgb_selection(built.colour_magnitude)
+            drawn[rgb] = plots.rgb_selection(built.colour_magnitude)
         else:
             print("Figure 10 needs parallaxes and G magnitudes: pass --gaia TABLE")
         for name, figure in sorted(drawn.items()):

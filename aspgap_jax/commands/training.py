@@ -1,4 +1,4 @@
-"""Commands that train: demo, train, crossval."""
+"""Commands that train: demo, train, crossval; and the learning curves, plot-run."""
 
 from __future__ import annotations
 
@@ -8,54 +8,59 @@ from typing import Annotated
 
 import tyro
 
-from aspgap_jax.commands.options import DEFAULTS, Selection, Settled
+from aspgap_jax.commands.options import Configured, Flattened, Select
 from aspgap_jax.config import Execution
+from aspgap_jax.files.access import check_files, check_writable
 
 __all__ = ["Crossval", "Demo", "PlotRun", "Train"]
 
-Carried = Annotated[Execution, tyro.conf.arg(name="")]
+
+@dataclass(frozen=True, kw_only=True)
+class _Run(Configured):
+    out: Path
+    """Folder of the run. The same command goes on where it was interrupted."""
+    select: Select = "giants"
 
 
-@dataclass(frozen=True)
-class Demo:
+@dataclass(frozen=True, kw_only=True)
+class Demo(_Run):
     """The whole of AspGap on the real sample: cross-validation, figures, catalogue, report."""
 
     out: Path = Path("aspgap-demo")
     """Folder of the run. The same command goes on where it was interrupted."""
-    select: Selection = "giants"
-    """Which stars: the benchmark's giants, the paper's Table 1, or all that are usable."""
-    config: Settled = field(default_factory=DEFAULTS.get)
 
     def run(self) -> int:
+        check_writable(self.out)
+        from aspgap_jax.runtime.parallel import check_devices
         from aspgap_jax.suite import evaluation
         from aspgap_jax.training import run as pipeline
 
+        check_devices()
         settings = pipeline.Settings("sample", self.select, True, self.config)
         pipeline.cross_validate(self.out, settings)
         print(evaluation.evaluate(self.out))
         return 0
 
 
-@dataclass(frozen=True)
-class _Training:
-    out: Path
-    """Folder of the run. The same command goes on where it was interrupted."""
+@dataclass(frozen=True, kw_only=True)
+class _Training(_Run):
     data: str = "sample"
     """The real sample, or a training store (HDF5)."""
-    select: Selection = "giants"
-    """Which stars: the benchmark's giants, the paper's Table 1, or all that are usable."""
-    execution: Carried = field(default_factory=Execution)
-    config: Settled = field(default_factory=DEFAULTS.get)
+    execution: Annotated[Execution, Flattened] = field(default_factory=Execution)
 
     def start(self) -> None:
         """Find the other processes, if there are any; before anything else uses JAX."""
+        check_writable(self.out)
+        if self.data != "sample":
+            check_files([Path(self.data)], "--data")
         from aspgap_jax.runtime import parallel
 
         how = self.execution
         parallel.initialize(how.coordinator, how.processes, how.process_id)
+        parallel.check_devices()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Train(_Training):
     """Train on all stars and write a bundle for `aspgap predict`."""
 
@@ -70,7 +75,7 @@ class Train(_Training):
         return 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Crossval(_Training):
     """Train on folds and predict every star by those that have not seen it."""
 
@@ -95,6 +100,7 @@ class PlotRun:
     """Folder of the figures. Default: `figures` in that of the run."""
 
     def run(self) -> int:
+        check_writable(self.run_folder / "figures" if self.out is None else self.out)
         from aspgap_jax.suite import evaluation
 
         for path in evaluation.draw_learning_curves(self.run_folder, self.out):

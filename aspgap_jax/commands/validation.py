@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from aspgap_jax.files.access import check_writable
+
 __all__ = ["Evaluate", "Validate"]
 
 
@@ -19,6 +21,7 @@ class Evaluate:
     """Folder of `aspgap crossval` or `aspgap demo`."""
 
     def run(self) -> int:
+        check_writable(self.run_folder, "the run")
         from aspgap_jax.suite import evaluation
 
         print(evaluation.evaluate(self.run_folder))
@@ -49,10 +52,13 @@ class Validate:
     """Folder of another run, validated before: its numbers stand beside."""
 
     def run(self) -> int:
+        check_writable(self.run_folder, "the run")
+        from aspgap_jax.runtime.parallel import check_devices
         from aspgap_jax.suite import runner
 
         external = runner.check_externals(self.external)
         ids = runner.check_ids(self.id_column, self.id_release, self.id_map, external)
+        check_devices()
         text, whole = runner.validate(
             self.run_folder,
             external,

@@ -88,24 +88,44 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it to ``path`` on success.
 
+    Args:
+        path: the folder.
+        overwrite: put it in the place of one that is there, which is removed once the new
+            one is whole.
+
     Raises:
-        FileExistsError: ``path`` is a file, or a folder that is not empty.
+        FileExistsError: ``path`` is a file, or a folder that is not empty and may not be
+            overwritten.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and (path.is_file() or any(path.iterdir())):
+    _check_place(path, overwrite)
+    with tempfile.TemporaryDirectory(
+        prefix=f".{path.name}.", suffix=".tmp", dir=path.parent, ignore_cleanup_errors=True
+    ) as name:
+        folder, old = Path(name, "new"), Path(name, "old")
+        with unfinished(Path(name)):
+            folder.mkdir()
+            yield folder
+            umask = os.umask(0)
+            os.umask(umask)
+            folder.chmod(0o777 & ~umask)
+        _check_place(path, overwrite)
+        # No longer unfinished: what was there is inside for a moment.
+        try:
+            if path.exists():
+                path.rename(old)
+            folder.rename(path)
+        except BaseException:
+            # Stopped between the two: what was there comes back.
+            if old.exists() and not path.exists():
+                old.rename(path)
+            raise
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not overwrite):
         raise FileExistsError(f"{path} exists already")
-    with (
-        tempfile.TemporaryDirectory(
-            prefix=f".{path.name}.", suffix=".tmp", dir=path.parent, ignore_cleanup_errors=True
-        ) as name,
-        unfinished(Path(name)),
-    ):
-        yield Path(name)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o777 & ~umask)
-        Path(name).rename(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,12 @@ import numpy as np
 
 from aspgap_jax import labels
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.access import unreadable
 
 __all__ = ["open_store", "read_columns", "write_columns"]
+
+INTERNAL = re.compile(r"[\"']?(Unable to|Can't|Could not|Unspecified)")
+"""How messages of HDF5 begin."""
 
 
 @contextmanager
@@ -29,27 +34,42 @@ def open_store(path: Path, kind: str, version: int, *, cure: str) -> Iterator[h5
         The open file, for a ``with`` statement.
 
     Raises:
-        InputError: the file is absent or not HDF5, is of another kind or
-            version, or was written with another label table.
+        InputError: the file is absent, not HDF5 or damaged, also where that shows only in
+            the body of the ``with`` statement; it is of another kind or version, or was
+            written with another label table.
     """
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{path}: no readable HDF5 file ({error})") from error
+        raise InputError(
+            f"{path}: no readable HDF5 file ({unreadable(Path(path), error)}); make one with {cure}"
+        ) from error
     with file:
-        if file.attrs.get("format") != kind:
-            raise InputError(f"{path}: not an {kind} file; make one with {cure}")
-        if (found := file.attrs["format_version"]) != version:
+        try:
+            _check(file, path, kind, version, cure)
+            yield file
+        except (OSError, KeyError, RuntimeError) as error:
+            # HDF5 has many words for what is damaged, and none for the user.
+            if not INTERNAL.match(str(error)):
+                raise
             raise InputError(
-                f"{path}: {kind} of version {found}, this release reads version {version}; "
-                f"write it again with {cure}"
-            )
-        if (names := tuple(file.attrs["label_names"])) != labels.names():
-            raise InputError(
-                f"{path}: has the labels {', '.join(names)}, the label table has "
-                f"{', '.join(labels.names())}; write it again with {cure}"
-            )
-        yield file
+                f"{path}: damaged or incomplete; write it again with {cure}"
+            ) from error
+
+
+def _check(file: h5py.File, path: Path, kind: str, version: int, cure: str) -> None:
+    if file.attrs.get("format") != kind:
+        raise InputError(f"{path}: not an {kind} file; make one with {cure}")
+    if (found := file.attrs["format_version"]) != version:
+        raise InputError(
+            f"{path}: {kind} of version {found}, this release reads version {version}; "
+            f"write it again with {cure}"
+        )
+    if (names := tuple(file.attrs["label_names"])) != labels.names():
+        raise InputError(
+            f"{path}: has the labels {', '.join(names)}, the label table has "
+            f"{', '.join(labels.names())}; write it again with {cure}"
+        )
 
 
 def write_columns(

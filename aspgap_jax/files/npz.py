@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.access import unreadable
 
 __all__ = ["read_npz"]
 
@@ -33,5 +34,7 @@ def read_npz(path: Path, names: Sequence[str], *, kind: str, cure: str) -> dict[
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return {name: np.asarray(arrays[name]) for name in names}
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        reason = str(error).strip("'\"").split("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: no {kind} ({reason}): {cure}") from error
+        missing = str(error).strip("'\"") if isinstance(error, KeyError) else ""
+        raise InputError(
+            f"{path}: no {kind} ({missing or unreadable(path, error)}): {cure}"
+        ) from error

@@ -4,12 +4,15 @@ A file appears whole at the end, or not at all, and memory does not grow with it
 length. All three formats hold the same columns:
 
 - FITS: one binary table as TOPCAT writes them: TTYPEn, TFORMn, TUNITn, and the
-  description in TCOMMn; CHECKSUM and DATASUM. ``dex``, which astronomers write and
-  the FITS standard does not list, stays in TUNITn; astropy warns when it reads it.
+  description in TCOMMn; CHECKSUM and DATASUM.
 - HDF5: one flat dataset a column with the attributes ``unit`` and ``description``.
 - Parquet: ``unit`` and ``description`` in the metadata of the fields, and, as the
   IVOA note VOParquet 1.0 (2025) has it, a VOTable without data in the metadata of
   the file, from which TOPCAT and astropy (``format="parquet.votable"``) take them.
+
+``dex``, which astronomers write and the standard of units (VOUnits) does not list,
+stands in the description of FITS and VOTable columns: readers warn of a unit that
+they do not know.
 """
 
 from __future__ import annotations
@@ -18,12 +21,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from astropy import units
 from astropy.io import fits
 
 from aspgap_jax.columns import Columns, ColumnSpec
@@ -130,10 +134,11 @@ class _FitsTable:
         for number, spec in enumerate(self._specs, start=1):
             header[f"TTYPE{number}"] = spec.name
             header[f"TFORM{number}"] = FORMATS[np.dtype(spec.dtype).str[1:]][0]
-            if spec.unit:
-                header[f"TUNIT{number}"] = spec.unit
-            if spec.description:
-                header[f"TCOMM{number}"] = spec.description
+            unit, description = in_standard_units(spec)
+            if unit:
+                header[f"TUNIT{number}"] = unit
+            if description:
+                header[f"TCOMM{number}"] = description
         # Their place: adding cards later could make the header a block longer.
         header["CHECKSUM"] = "0" * 16
         header["DATASUM"] = "0".ljust(10)
@@ -259,15 +264,26 @@ def arrow_schema(specs: Sequence[ColumnSpec]) -> pa.Schema:
 
 def _votable(specs: Sequence[ColumnSpec]) -> str:
     """A VOTable with the columns and without data."""
-    fields = "\n".join(
-        f"<FIELD name={quoteattr(spec.name)} "
-        f'datatype="{FORMATS[np.dtype(spec.dtype).str[1:]][1]}"'
-        + (f" unit={quoteattr(spec.unit)}" if spec.unit else "")
-        + f"><DESCRIPTION>{quoteattr(spec.description)[1:-1]}</DESCRIPTION></FIELD>"
-        for spec in specs
-    )
+    fields = "\n".join(_field(spec) for spec in specs)
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">\n'
         f'<RESOURCE>\n<TABLE name="catalogue">\n{fields}\n</TABLE>\n</RESOURCE>\n</VOTABLE>\n'
     )
+
+
+def _field(spec: ColumnSpec) -> str:
+    unit, description = in_standard_units(spec)
+    attributes = {"name": spec.name, "datatype": FORMATS[np.dtype(spec.dtype).str[1:]][1]}
+    attributes |= {"unit": unit} if unit else {}
+    words = " ".join(f"{name}={quoteattr(text)}" for name, text in attributes.items())
+    return f"<FIELD {words}><DESCRIPTION>{escape(description)}</DESCRIPTION></FIELD>"
+
+
+def in_standard_units(spec: ColumnSpec) -> tuple[str, str]:
+    """Unit and description of a column; a unit that VOUnits does not list is in the latter."""
+    try:
+        units.Unit(spec.unit, format="vounit", parse_strict="raise")
+    except ValueError:
+        return "", f"{spec.description} [{spec.unit}]".strip()
+    return spec.unit, spec.description

@@ -6,9 +6,8 @@ through here, so they give the same labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +15,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from aspgap_jax.columns import COLUMNS, TRUST, ColumnSpec, label_columns
-from aspgap_jax.config import Config
-from aspgap_jax.errors import InputError
+from aspgap_jax.config import Config, PredictOptions
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo, check_spectra
 from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, band_snr, label_stars
 from aspgap_jax.survey.xp import BANDS, XPChunk
@@ -29,7 +27,6 @@ __all__ = [
     "BatchLabeller",
     "BatchLabels",
     "LabelColumns",
-    "PredictOptions",
     "label_options",
     "star_batch",
 ]
@@ -38,29 +35,6 @@ __all__ = [
 # a GPU wants more to be busy.
 BATCH_SIZE = {"cpu": 2048}
 GPU_BATCH_SIZE = 65_536
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """How to predict.
-
-    Attributes:
-        compute: precision of the networks on the device.
-        second_path: also read the labels off the hallucinated APOGEE spectrum, for
-            the flag that says when the two disagree; it costs about as much again.
-        propagate: the errors of the spectrum through the network: not, from its
-            errors alone, or with the correlations of the coefficients.
-        batch_size: stars a batch; ``None``: 2048 a CPU device, 65536 a GPU.
-    """
-
-    compute: Literal["float32", "bfloat16"] = "float32"
-    second_path: bool = True
-    propagate: Literal["none", "diagonal", "full"] = "none"
-    batch_size: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.batch_size is not None and self.batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, got {self.batch_size}")
 
 
 DEFAULT = PredictOptions()

@@ -33,6 +33,7 @@ from aspgap_jax.catalogue.parts import (
     read_part_record,
     write_manifest,
 )
+from aspgap_jax.config import PredictOptions
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import remove_stale
 from aspgap_jax.files.identity import Content, Input, claim_part, content_of, name_parts
@@ -43,7 +44,6 @@ from aspgap_jax.prediction.batches import (
     BatchLabeller,
     BatchLabels,
     LabelColumns,
-    PredictOptions,
 )
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo
 from aspgap_jax.prediction.shares import Share

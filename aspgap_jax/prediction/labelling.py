@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from aspgap_jax import model
-from aspgap_jax.config import Config, Model
+from aspgap_jax.config import Config, Labelling, Model
 from aspgap_jax.errors import InputError
 from aspgap_jax.flags import MAX_RUWE, bit
 from aspgap_jax.model import Absorbed
@@ -86,23 +86,15 @@ class StarLabels(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LabelOptions:
-    """What is to be computed; a static argument.
+class LabelOptions(Labelling):
+    """What is to be computed, and from what; a static argument.
 
     Attributes:
         representation: of the input, ``continuous`` or ``sampled``.
-        compute: type in which the layers multiply.
-        second_path: compute the labels over the hallucinated spectrum too, for
-            the flag PATHS_DISAGREE.
-        propagate: errors of the spectrum through the Jacobian: not, as if they
-            were independent, or with the correlations of the coefficients.
         n_bp: how many of the coefficients are BP's, for ``continuous``.
     """
 
     representation: Literal["continuous", "sampled"]
-    compute: Literal["float32", "bfloat16"] = "float32"
-    second_path: bool = True
-    propagate: Literal["none", "diagonal", "full"] = "none"
     n_bp: int = 55
 
 

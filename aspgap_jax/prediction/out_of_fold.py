@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool
 from tqdm import tqdm
 
-from aspgap_jax.config import Config
-from aspgap_jax.prediction.batches import DEFAULT, PredictOptions, label_options, star_batch
+from aspgap_jax.config import Config, PredictOptions
+from aspgap_jax.prediction.batches import DEFAULT, label_options, star_batch
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo
 from aspgap_jax.prediction.labelling import StarLabels, label_stars
 from aspgap_jax.prediction.uncertainty import cross_calibrate

@@ -19,8 +19,9 @@ from astropy.table import Column, Table
 from jaxtyping import Float, Int64
 
 from aspgap_jax import flags
+from aspgap_jax.config import PredictOptions
 from aspgap_jax.errors import InputError
-from aspgap_jax.prediction.batches import DEFAULT, BatchLabeller, LabelColumns, PredictOptions
+from aspgap_jax.prediction.batches import DEFAULT, BatchLabeller, LabelColumns
 from aspgap_jax.prediction.bundle import load_bundle
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.inputs import as_chunk

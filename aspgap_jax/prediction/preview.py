@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from aspgap_jax import labels
-from aspgap_jax.catalogue.parts import PartRecord
+from aspgap_jax.catalogue.parts import PartRecord, read_part
 from aspgap_jax.flags import decode
 
 __all__ = ["first_stars", "format_stars"]
@@ -31,11 +30,10 @@ def first_stars(out: Path, records: Sequence[PartRecord], count: int) -> str:
     for record in records:
         if left <= 0 or record.status == "failed":
             continue
-        with pq.ParquetFile(out / record.part) as part:
-            for batch in part.iter_batches(left):
-                blocks.append({n: batch[n].to_numpy() for n in batch.schema.names})
-                left -= len(batch)
-                break
+        for batch in read_part(out / record.part, left):
+            blocks.append({n: batch[n].to_numpy() for n in batch.schema.names})
+            left -= len(batch)
+            break
     if not blocks:
         return ""
     names = set(blocks[0]).intersection(*blocks)

@@ -26,10 +26,12 @@ __all__ = [
     "GIANTS",
     "LUMINOUS",
     "MAX_TEFF",
+    "NO_FLAG",
     "QUALITY",
     "SELECTIONS",
     "SPECTRA",
     "UNFLAGGED",
+    "Selection",
     "apogee_snr_above",
     "is_luminous",
     "on_main_sequence_or_rgb",
@@ -123,6 +125,25 @@ def is_luminous(
     """
     bound = 10.0 ** ((19.0 - 0.003 * teff.astype(np.float64)) / 5.0 + 2.0)
     return pseudo_luminosity(parallax, g_mag) < bound
+
+
+class Selection(tuple[Condition, ...]):
+    """Conditions under a name that users choose by.
+
+    Args:
+        meaning: which stars they leave, in words that follow the name.
+        conditions: applied in this order.
+
+    Attributes:
+        meaning: as given.
+    """
+
+    meaning: str
+
+    def __new__(cls, meaning: str, *conditions: Condition) -> Selection:
+        self = super().__new__(cls, conditions)
+        self.meaning = meaning
+        return self
 
 
 # Conditions that more than one selection has, for the names a table gives its columns.
@@ -255,15 +276,13 @@ TABLE_1: tuple[Condition, ...] = (
     apogee_snr_above(200.0),
 )
 
-SELECTIONS: Mapping[str, tuple[Condition, ...]] = {
-    "giants": GIANTS,
-    "broad": BROAD,
-    "table_1": TABLE_1,
-    "usable": USABLE,
+SELECTIONS: Mapping[str, Selection] = {
+    "giants": Selection("the benchmark's giants", *GIANTS),
+    "broad": Selection("dwarfs and subgiants too, as the released bundle has them", *BROAD),
+    "table_1": Selection("the paper's Table 1", *TABLE_1),
+    "usable": Selection("every star that a training can use", *USABLE),
 }
-"""Of training stars. ``giants``: the benchmark selection; ``broad``: dwarfs and
-subgiants too (the released bundle's); ``table_1``: the paper's; ``usable``: no cut
-but what a training needs."""
+"""Of training stars, by the name that ``--select`` takes."""
 
 
 # Catalogue: section 4.2, on the columns of the catalogue.
@@ -303,11 +322,19 @@ LUMINOUS = Condition(
     lambda c: is_luminous(c[TEFF], c["parallax"], c["phot_g_mean_mag"]),
 )
 
-CATALOGUE_SELECTIONS: Mapping[str, tuple[Condition, ...]] = {
-    "all": (),
-    "predicted": (PREDICTED,),
-    "quality": QUALITY,
-    "rgb": (*QUALITY, _below("Teff", TEFF, MAX_TEFF, " K"), LUMINOUS),
+NO_FLAG = Condition("no flag is set", ("flags",), lambda c: c["flags"] == 0)
+
+CATALOGUE_SELECTIONS: Mapping[str, Selection] = {
+    "all": Selection("every row"),
+    "predicted": Selection("those with labels", PREDICTED),
+    "quality": Selection(
+        "section 4.2 before the cuts in the diagram, the paper's 28 million", *QUALITY
+    ),
+    "rgb": Selection(
+        "the red giants, all of section 4.2, the paper's 23 million",
+        *QUALITY,
+        _below("Teff", TEFF, MAX_TEFF, " K"),
+        LUMINOUS,
+    ),
 }
-"""``all``: every row; ``predicted``: those with labels; ``quality``: the paper's 28
-million (section 4.2 before the cuts in the diagram); ``rgb``: its 23 million."""
+"""Of rows of a catalogue, by the name that ``--select`` takes."""

@@ -9,17 +9,28 @@ norm of the corresponding errors." Figure 1 cuts at 100 for the coefficients
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["MIN_SNR_HIGH", "MIN_SNR_LOW", "RANGES", "band_snrs", "snr"]
+__all__ = ["MIN_SNR_HIGH", "MIN_SNR_LOW", "RANGES", "LeastSNR", "band_snrs", "snr"]
 
 MIN_SNR_LOW = 100.0
 MIN_SNR_HIGH = 1.0
 RANGES: Mapping[str, slice] = {"": slice(None), "_low": slice(0, 10), "_high": slice(10, None)}
 """Suffix of a column and the coefficients of a band that it counts: all, 1-10,
 and 11-55. The last range is open, because DR4 has other numbers of coefficients."""
+
+
+@dataclass(frozen=True)
+class LeastSNR:
+    """How good spectra must be; of coefficients, not of sampled fluxes."""
+
+    min_snr_low: float = MIN_SNR_LOW
+    """Least S/N of the coefficients 1-10, in both bands (Fig. 1)."""
+    min_snr_high: float = MIN_SNR_HIGH
+    """Least S/N of the coefficients 11-55, in both bands (Fig. 1)."""
 
 
 def snr(

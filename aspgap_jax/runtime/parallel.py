@@ -30,6 +30,7 @@ __all__ = [
     "AXIS",
     "ONE_DEVICE",
     "Layout",
+    "check_devices",
     "choose",
     "initialize",
     "is_main",
@@ -101,6 +102,24 @@ def initialize(
         jax.distributed.initialize()
         return True
     return False
+
+
+def check_devices() -> None:
+    """See that JAX has a device of the kind that ``JAX_PLATFORMS`` asks for.
+
+    Raises:
+        InputError: it has none.
+    """
+    try:
+        jax.devices()
+    # JAX has several, AssertionError among them.
+    except Exception as error:
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        reason = f" ({' '.join(str(error).split())[:150]})" if str(error) else ""
+        raise InputError(
+            f"JAX finds no device of the kind that JAX_PLATFORMS={asked} asks for{reason}: "
+            "unset it, or install JAX for that device"
+        ) from error
 
 
 def is_main() -> bool:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from aspgap_jax import plots
 from aspgap_jax.errors import InputError, TooFewStars
+from aspgap_jax.files.access import check_files
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.files.locks import locking
 from aspgap_jax.suite import STUDIES, report
@@ -64,7 +65,8 @@ def check_externals(pairs: Sequence[str]) -> dict[str, Path]:
     """``NAME=FILE`` options as a mapping.
 
     Raises:
-        InputError: another form, a name that no study knows, or one that comes twice.
+        InputError: another form, a name that no study knows, one that comes twice, or a file
+            that cannot be read.
     """
     found: dict[str, Path] = {}
     for pair in pairs:
@@ -76,6 +78,7 @@ def check_externals(pairs: Sequence[str]) -> dict[str, Path]:
         if name in found:
             raise InputError(f"--external {name}: given twice; give one file")
         found[name] = Path(path)
+        check_files([found[name]], f"--external {name}:", folders=True)
     return found
 
 

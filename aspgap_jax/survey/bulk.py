@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.access import unreadable
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.survey.archive import N_PIXELS, pixels_of
 
@@ -53,7 +54,9 @@ def read_listing(path: Path) -> tuple[BulkFile, ...]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: no readable list of checksums ({error})") from error
+        raise InputError(
+            f"{path}: no readable list of checksums ({unreadable(Path(path), error)})"
+        ) from error
     files = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from aspgap_jax.errors import InputError
 from aspgap_jax.files.locks import locked
 from aspgap_jax.preprocessing.cuts import apply_cuts
 from aspgap_jax.preprocessing.selection import SELECTIONS, UNFLAGGED, snr_conditions
-from aspgap_jax.preprocessing.snr import MIN_SNR_HIGH, MIN_SNR_LOW, band_snrs
+from aspgap_jax.preprocessing.snr import LeastSNR, band_snrs
 from aspgap_jax.preprocessing.stars import Cut, TrainingSet
 from aspgap_jax.survey import gaia
 from aspgap_jax.survey.apogee import AllStar, read_allstar
@@ -32,6 +32,7 @@ from aspgap_jax.survey.xp import BadRow, XPChunk, read_xp
 __all__ = ["Prepared", "prepare"]
 
 PACKAGES = ("aspgap-jax", "numpy", "h5py", "astropy")
+FIGURE_1 = LeastSNR()
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,7 @@ def prepare(
     *,
     spectra_dir: Path | None = None,
     select: str = "table_1",
-    min_snr_low: float = MIN_SNR_LOW,
-    min_snr_high: float = MIN_SNR_HIGH,
+    least: LeastSNR = FIGURE_1,
     ids: IdChoice = BY_NAME,
     gaia_release: str = "",
 ) -> Prepared:
@@ -147,8 +147,7 @@ def prepare(
             without one stay, with NaN for a spectrum.
         select: a key of :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
         gaia_release: of the XP spectra; empty: as the files say.
-        min_snr_low: stars need a larger S/N of the coefficients 1-10, in both bands.
-        min_snr_high: the same for the coefficients 11-55.
+        least: what the S/N of coefficients must exceed.
         ids: what the user says of the Gaia ids of allStar.
 
     Returns:
@@ -171,7 +170,7 @@ def prepare(
             out,
             spectra_dir,
             select,
-            (min_snr_low, min_snr_high),
+            least,
             ids,
             gaia_release,
         )
@@ -184,7 +183,7 @@ def _prepare(
     out: Path,
     spectra_dir: Path | None,
     select: str,
-    min_snr: tuple[float, float],
+    least: LeastSNR,
     ids: IdChoice,
     gaia_release: str,
 ) -> Prepared:
@@ -216,8 +215,8 @@ def _prepare(
     }
     wanted = [*UNFLAGGED, *SELECTIONS[select]]
     if xp.snr:
-        wanted += snr_conditions(*min_snr)
-        provenance |= {"min_snr_low": min_snr[0], "min_snr_high": min_snr[1]}
+        wanted += snr_conditions(least.min_snr_low, least.min_snr_high)
+        provenance |= asdict(least)
     stars = _joined(apogee, xp, columns, both)
     stars = apply_cuts(replace(stars, cuts=cuts, provenance=provenance), wanted)
     spectra = None

@@ -28,10 +28,10 @@ import tyro
 from tqdm import tqdm
 
 from aspgap_jax import labels
+from aspgap_jax.config import PredictOptions
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.flags import FLAGS
 from aspgap_jax.prediction.assess import BP_ALONE_BELOW, RP_ALONE_ABOVE, assess
-from aspgap_jax.prediction.batches import PredictOptions
 from aspgap_jax.prediction.bundle import load_networks
 from aspgap_jax.prediction.out_of_fold import label_unseen
 from aspgap_jax.prediction.spectra import instrument_matrix

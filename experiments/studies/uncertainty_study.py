@@ -25,8 +25,8 @@ import numpy as np
 import tyro
 
 from aspgap_jax import labels
+from aspgap_jax.config import PredictOptions
 from aspgap_jax.files.atomic import write_text
-from aspgap_jax.prediction.batches import PredictOptions
 from aspgap_jax.prediction.bundle import load_bundle
 from aspgap_jax.prediction.out_of_fold import label_unseen, out_of_fold
 from aspgap_jax.training.run import load_stars

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import h5py
@@ -12,14 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from astropy.units import UnitsWarning
 
 from aspgap_jax import flags, plots
 from aspgap_jax.catalogue import merge
 from aspgap_jax.catalogue.diagrams import Plane
 from aspgap_jax.catalogue.hats import COUNT_ORDER, Pixel, partition
 from aspgap_jax.catalogue.merge import build_catalogue
-from aspgap_jax.catalogue.parts import RECORD, PartRecord
+from aspgap_jax.catalogue.parts import RECORD, PartRecord, read_part_record
 from aspgap_jax.cli import main
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.tables import parquet_table
@@ -164,9 +162,7 @@ def test_the_cuts_of_section_4_2(
         counts.append(int(weight[keep].sum()))
     assert [cut.left for cut in built.cuts] == counts
     assert 0 < counts[-1] < counts[-2] < counts[1] < counts[0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnitsWarning)  # dex
-        table = Table.read(tmp_path / "rgb.fits")
+    table = Table.read(tmp_path / "rgb.fits")
     assert set(table["source_id"]) == set(columns["source_id"][keep])
     assert len(table) == built.rows == keep.sum()
     with fits.open(tmp_path / "rgb.fits", checksum=True) as hdus:
@@ -325,6 +321,89 @@ def test_the_command_counts_and_draws(
     assert f"{STARS + 10:,}" in printed
     for name in ("figure10_rgb_selection", "figure11_catalogue"):
         assert (tmp_path / "rgb_figures" / f"{name}.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", ["c.fits", "c.h5", "c.parquet", "hats"])
+def test_what_exists_is_replaced_when_asked(
+    name: str, parts: Path, gaia_tables: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / name
+
+    def kept() -> dict[Path, bytes]:
+        files = out.rglob("*") if out.is_dir() else [out]
+        return {file: file.read_bytes() for file in files if file.is_file()}
+
+    line = ["catalogue", str(parts), "--out", str(out), "--gaia", str(gaia_tables)]
+    assert main(line) == 0
+    first = kept()
+    capsys.readouterr()
+    assert main(line) == 2
+    error = capsys.readouterr().err
+    assert ("exists already" in error, "--overwrite" in error) == (True, True)
+    # One that comes to nothing leaves what was there.
+    nobody = [*line, "--select", "rgb", "--overwrite", "--gaia", str(tmp_path / "nowhere.fits")]
+    assert main(nobody) == 2
+    assert "nowhere.fits: no such file" in capsys.readouterr().err
+    assert kept() == first
+    assert main([*line, "--select", "predicted", "--overwrite"]) == 0
+    assert kept() != first
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_figures_are_not_replaced_unasked(
+    parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "figures" / "figure11_catalogue.png"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    line = ["catalogue", str(parts), "--out", str(tmp_path / "c.h5"), "--figures"]
+    assert main([*line, str(mine.parent)]) == 2
+    assert "figure11_catalogue.png: exists already" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+    assert not (tmp_path / "c.h5").exists()
+
+
+def test_a_catalogue_of_nothing_is_an_error(parts: Path, tmp_path: Path) -> None:
+    (part, *_) = sorted(p for p in parts.glob("*.parquet") if p.name[0] != ".")
+    record = read_part_record(part)
+    assert record is not None
+    for stars, message in ((0, "the parts hold no stars"), (3, "after the cut 'all labels pred")):
+        empty = tmp_path / f"{stars}.parquet"
+        with parquet_table(empty, SPECS) as table:
+            table.append(
+                {
+                    spec.name: np.full(stars, np.nan).astype(spec.dtype)
+                    if np.dtype(spec.dtype).kind == "f"
+                    else np.arange(stars, dtype=spec.dtype)
+                    for spec in SPECS
+                }
+            )
+            table.annotate({RECORD: record.to_json()})
+        for name in ("nothing.fits", "nothing"):
+            with pytest.raises(InputError, match=message):
+                build_catalogue([empty], tmp_path / name, select="predicted")
+            assert not (tmp_path / name).exists()
+
+
+def test_unflagged_stars_alone(parts: Path, labels: dict, tmp_path: Path) -> None:
+    built = build_catalogue([parts], tmp_path / "c.fits", unflagged=True)
+    clean = labels["source_id"][labels["flags"] == 0]
+    assert 0 < len(clean) < len(labels["source_id"])
+    assert set(Table.read(tmp_path / "c.fits")["source_id"]) == set(clean)
+    assert built.cuts[-1].name == "no flag is set"
+
+
+def test_a_damaged_part_is_named(parts: Path, tmp_path: Path) -> None:
+    (part, *_) = sorted(p for p in parts.glob("*.parquet") if p.name[0] != ".")
+    bad = tmp_path / part.name
+    content = bytearray(part.read_bytes())
+    # The footer stays whole, which says what the file is.
+    content[4 : len(content) // 2] = b"\xff" * (len(content) // 2 - 4)
+    bad.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=r"damaged, or of another format; remove it and predict"):
+        build_catalogue([bad], tmp_path / "c.fits")
+    assert not (tmp_path / "c.fits").exists()
 
 
 def test_planes_count_what_has_no_place() -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from aspgap_jax.catalogue.parts import read_part_record
-from aspgap_jax.prediction.batches import PredictOptions
+from aspgap_jax.config import PredictOptions
 from aspgap_jax.prediction.bundle import save_bundle
 from aspgap_jax.prediction.files import predict_files
 from support.bundles import flat_star, gaia_bundle
@@ -26,7 +26,7 @@ RUN = """
 import os, signal, sys
 from pathlib import Path
 from aspgap_jax.prediction import files as streaming
-from aspgap_jax.prediction.batches import PredictOptions
+from aspgap_jax.config import PredictOptions
 from aspgap_jax.prediction.bundle import load_bundle
 
 moment, bundle, out, *files = sys.argv[1:]

@@ -21,11 +21,11 @@ from aspgap_jax.catalogue.parts import (
     read_part_record,
 )
 from aspgap_jax.cli import main
+from aspgap_jax.config import PredictOptions
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.locks import Holder
 from aspgap_jax.flags import bit
 from aspgap_jax.prediction import files as streaming
-from aspgap_jax.prediction.batches import PredictOptions
 from aspgap_jax.prediction.bundle import save_bundle
 from aspgap_jax.prediction.files import predict_files
 from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, label_stars

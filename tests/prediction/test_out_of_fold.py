@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from aspgap_jax.config import CrossValidation
+from aspgap_jax.config import CrossValidation, PredictOptions
 from aspgap_jax.prediction.assess import assess
-from aspgap_jax.prediction.batches import PredictOptions
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo
 from aspgap_jax.prediction.labelling import StarLabels
 from aspgap_jax.prediction.out_of_fold import label_unseen, out_of_fold

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
 
+from aspgap_jax.config import PredictOptions
 from aspgap_jax.errors import InputError
 from aspgap_jax.flags import bit
-from aspgap_jax.prediction.batches import PredictOptions
 from aspgap_jax.prediction.bundle import save_bundle
 from aspgap_jax.prediction.files import predict_files
 from aspgap_jax.prediction.predictor import Predictor

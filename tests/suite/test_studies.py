@@ -457,6 +457,9 @@ def test_the_command(
         return "text", len(asked) == 1
 
     monkeypatch.setattr(runner, "validate", fake)
+    monkeypatch.chdir(tmp_path)
+    for name in ("x.fits", "y.fits"):
+        Path(name).touch()
     line = ["validate", str(tmp_path), "--external", "a23=x.fits", "--external", "lmc=y.fits"]
     assert main(line) == 0
     assert asked[0][1] == {"a23": Path("x.fits"), "lmc": Path("y.fits")}
@@ -465,11 +468,13 @@ def test_the_command(
     for wrong, words in (
         ("a23", "write NAME=FILE"),
         ("nonsense=x", "no such name; one of a23, "),
+        ("galah=nowhere.fits", "--external galah: nowhere.fits: no such file"),
+        ("a23=x.fits/y", "--external a23: x.fits/y: no such file"),
     ):
         assert main(["validate", str(tmp_path), "--external", wrong]) == 2
         assert words in capsys.readouterr().err
     with pytest.raises(InputError, match="a23: given twice"):
-        check_externals(["a23=x", "a23=y"])
+        check_externals(["a23=x.fits", "a23=y.fits"])
 
 
 def test_no_predictions_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from aspgap_jax.config import Train, to_json
 from aspgap_jax.errors import InputError
 from aspgap_jax.preprocessing.cuts import apply_cuts, format_cuts
 from aspgap_jax.preprocessing.selection import SELECTIONS
+from aspgap_jax.preprocessing.snr import LeastSNR
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.gaia import read_source_ids
 from aspgap_jax.survey.prepare import Prepared
@@ -117,7 +118,7 @@ def test_every_cut_counts_the_stars_it_removes(inputs: Inputs) -> None:
     assert read_training_store(inputs.out).source_id.tolist() == [IDS[5]]
     assert "S/N of RP coefficients 1-10 > 100" in format_cuts(prepared.cuts)
     # 1000 / 20 = 50 passes another bound.
-    assert inputs.prepare(min_snr_low=49.0).stars == 2
+    assert inputs.prepare(least=LeastSNR(min_snr_low=49.0)).stars == 2
 
 
 def test_stars_that_a_table_lacks_are_counted(inputs: Inputs) -> None:
@@ -227,7 +228,7 @@ def test_real_xp_files(inputs: Inputs, shared: Path, suffix: str) -> None:
     chunk = next(read_xp(path))
     ids = chunk.source_id.tolist()
     write_allstar(inputs.allstar, allstar_columns([*ids, 17]))
-    prepared = inputs.prepare(xp=[path], gaia=[], min_snr_low=0.0, min_snr_high=0.0)
+    prepared = inputs.prepare(xp=[path], gaia=[], least=LeastSNR(0.0, 0.0))
     stars = read_training_store(inputs.out)
     assert prepared.stars == len(ids) == 2
     for row, star in enumerate(stars.source_id):
@@ -323,8 +324,16 @@ def test_prepare_tells_what_it_left_out(inputs: Inputs, capsys: pytest.CaptureFi
     arguments = ["prepare", str(inputs.xp), "--allstar", str(inputs.allstar)]
     assert main([*arguments, "--gaia", str(inputs.gaia), "--out", str(inputs.out)]) == 0
     assert "S/N" in capsys.readouterr().out
-    assert main([*arguments, "--min-snr-low", "1e9", "--out", str(inputs.out)]) == 2
+    before = inputs.out.read_bytes()
+    again = [*arguments, "--min-snr-low", "1e9", "--out", str(inputs.out)]
+    assert main(again) == 2
+    assert "store.h5: exists already; choose another, or replace it" in capsys.readouterr().err
+    assert main([*again, "--overwrite"]) == 2
     assert "no star is left after the cut" in capsys.readouterr().err
+    # What was there is lost only to what is whole.
+    assert inputs.out.read_bytes() == before
+    assert main([*arguments, "--out", str(inputs.out), "--select", "usable", "--overwrite"]) == 0
+    assert inputs.out.read_bytes() != before
 
 
 @pytest.mark.parametrize("kind", ["csv", "ecsv", "xml", "fits"])

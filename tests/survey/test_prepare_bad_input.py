@@ -14,6 +14,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.preprocessing.snr import LeastSNR
 from aspgap_jax.survey.gaia import read_source_ids
 from support.apogee_files import (
     IDS,
@@ -108,7 +109,10 @@ BAD: dict[str, tuple[Spoil, str]] = {
     ),
     "no XP file": (lambda inputs: {"xp": []}, "no XP file given"),
     "mixed lengths": (mixed, r"b\.fits: has 50 \+ 55 coefficients, .* 55 \+ 55 coefficients"),
-    "nothing left": (lambda inputs: {"min_snr_high": 1e9}, "no star is left after the cut"),
+    "nothing left": (
+        lambda inputs: {"least": LeastSNR(min_snr_high=1e9)},
+        "no star is left after the cut",
+    ),
     "no spectra": (lambda inputs: {"spectra_dir": inputs.folder}, "no file aspcapStar"),
 }
 
@@ -127,7 +131,7 @@ def test_an_earlier_store_survives_a_failure(inputs: Inputs) -> None:
     inputs.prepare()
     before = inputs.out.read_bytes()
     with pytest.raises(InputError):
-        inputs.prepare(min_snr_low=1e9)
+        inputs.prepare(least=LeastSNR(min_snr_low=1e9))
     assert inputs.out.read_bytes() == before
 
 
