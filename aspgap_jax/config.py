@@ -1,6 +1,8 @@
 """Every setting, in frozen dataclasses that check themselves.
 
-A config is hashable, so it can be a static argument of ``jax.jit``. Presets:
+Parts are hashable, so that they can be static arguments of ``jax.jit``. Of the settings of
+a training, those of a ``...Form`` are compiled in; its subclass adds the values that travel
+as arrays (:mod:`aspgap_jax.training.recipe`). Presets:
 
 - ``best``: deep blocks on partly whitened spectra.
 - ``compact``: small blocks that train on two CPU cores in minutes.
@@ -28,11 +30,14 @@ __all__ = [
     "Execution",
     "Labelling",
     "Loss",
+    "LossForm",
     "Model",
     "Optim",
+    "OptimForm",
     "PredictOptions",
     "Pretrain",
     "Train",
+    "TrainForm",
     "from_json",
     "to_json",
 ]
@@ -89,17 +94,9 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """The objective, eq. 2-4."""
+class LossForm:
+    """The form of the objective, eq. 2-4: all but its weights."""
 
-    alpha_xp: float = 0.6
-    """Weight of the XP decoder's residuals (alpha_1)."""
-    alpha_apogee: float = 0.4
-    """Weight of the hallucinator's residuals (alpha_2)."""
-    l1: float = 0.0
-    """Lambda_1, the factor of the sum of absolute parameters."""
-    kl: float = 0.0
-    """Lambda_2, the factor of the Kullback-Leibler term. The paper states no value."""
     variance_floor: float = 1e-6
     """Floor epsilon of the variance s^2, in scaled label units (eq. 2)."""
     apogee_branch: Literal["nll", "mse"] = "nll"
@@ -111,17 +108,32 @@ class Loss:
     released code."""
 
     def __post_init__(self) -> None:
-        _not_negative(self, "alpha_xp", "alpha_apogee", "l1", "kl")
-        _require(self.alpha_xp > 0, "alpha_xp must be > 0: predictions come from the XP decoder")
         _positive(self, "variance_floor")
 
 
 @dataclass(frozen=True)
-class Optim:
-    """Adam and what surrounds it."""
+class Loss(LossForm):
+    """The objective, eq. 2-4."""
 
-    learning_rate: float = 1e-3
-    """Initial learning rate."""
+    alpha_xp: float = 0.6
+    """Weight of the XP decoder's residuals (alpha_1)."""
+    alpha_apogee: float = 0.4
+    """Weight of the hallucinator's residuals (alpha_2)."""
+    l1: float = 0.0
+    """Lambda_1, the factor of the sum of absolute parameters."""
+    kl: float = 0.0
+    """Lambda_2, the factor of the Kullback-Leibler term. The paper states no value."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _not_negative(self, "alpha_xp", "alpha_apogee", "l1", "kl")
+        _require(self.alpha_xp > 0, "alpha_xp must be > 0: predictions come from the XP decoder")
+
+
+@dataclass(frozen=True)
+class OptimForm:
+    """What surrounds Adam: all but its learning rate."""
+
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
     """Keep the learning rate, anneal it to zero over the epochs, or lower it
     whenever the validation loss stands still."""
@@ -138,7 +150,6 @@ class Optim:
     """Clip the gradient's global norm, before the update."""
 
     def __post_init__(self) -> None:
-        _positive(self, "learning_rate")
         _not_negative(self, "weight_decay")
         _require(
             0 < self.plateau_factor < 1,
@@ -149,6 +160,18 @@ class Optim:
             self.clip_norm is None or self.clip_norm > 0,
             f"clip_norm must be > 0 or None, got {self.clip_norm}",
         )
+
+
+@dataclass(frozen=True)
+class Optim(OptimForm):
+    """Adam and what surrounds it."""
+
+    learning_rate: float = 1e-3
+    """Initial learning rate."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive(self, "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -181,8 +204,8 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Train:
-    """Joint training of encoder, hallucinator and XP decoder."""
+class TrainForm:
+    """Joint training of the three blocks: all but its seed."""
 
     epochs: int = 100
     """Passes over the training rows, at most."""
@@ -192,12 +215,22 @@ class Train:
     """Stop after so many epochs without a lower validation loss."""
     noise: float = 0.0
     """Add Gaussian noise of so many times the spectrum's own errors in training."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "epochs", "batch_size", "patience")
+        _not_negative(self, "noise")
+
+
+@dataclass(frozen=True)
+class Train(TrainForm):
+    """Joint training of encoder, hallucinator and XP decoder."""
+
     seed: int = 0
     """Seed of everything random: parameters, batches, dropout, noise."""
 
     def __post_init__(self) -> None:
-        _positive(self, "epochs", "batch_size", "patience")
-        _not_negative(self, "noise", "seed")
+        super().__post_init__()
+        _not_negative(self, "seed")
 
 
 @dataclass(frozen=True)

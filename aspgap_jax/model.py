@@ -45,6 +45,7 @@ __all__ = [
     "hallucinate",
     "init",
     "init_apogee_decoder",
+    "input_width",
     "merge",
     "merging_pays",
     "output_width",
@@ -478,6 +479,11 @@ def apply(
         flux = hallucinate(cfg, params, latents, branch_key)
         apogee_mean = decode_apogee(cfg, decoder, flux)
     return Outputs(mean, log_sigma, apogee_mean)
+
+
+def input_width(variables: Variables) -> int:
+    """Width of what the first layer of an MLP's parameters takes."""
+    return int(variables["params"]["Dense_0"]["kernel"].shape[-2])
 
 
 def output_width(variables: Variables) -> int:

@@ -16,7 +16,6 @@ PerStar = Float[Array, " star"]
 PerLabel = Float[Array, " label"]
 Scalar = Float[Array, ""]
 Rows = Int[Array, " row"]
-Mask = Bool[Array, " star"]
 
 __all__ = [
     "XP",
@@ -26,7 +25,6 @@ __all__ = [
     "Int",
     "Labels",
     "Latents",
-    "Mask",
     "PerLabel",
     "PerStar",
     "Rows",

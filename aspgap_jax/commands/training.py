@@ -33,11 +33,11 @@ class Demo(_Run):
         check_writable(self.out)
         from aspgap_jax.runtime.parallel import check_devices
         from aspgap_jax.suite import evaluation
-        from aspgap_jax.training import run as pipeline
+        from aspgap_jax.training.run import Settings, cross_validate
 
         check_devices()
-        settings = pipeline.Settings("sample", self.select, True, self.config)
-        pipeline.cross_validate(self.out, settings)
+        settings = Settings("sample", self.select, True, self.config)
+        cross_validate(self.out, settings)
         print(evaluation.evaluate(self.out))
         return 0
 
@@ -67,10 +67,10 @@ class Train(_Training):
     def run(self) -> int:
         self.start()
         from aspgap_jax.runtime import processes
-        from aspgap_jax.training import run as pipeline
+        from aspgap_jax.training.run import Settings, train
 
-        settings = pipeline.Settings(self.data, self.select, False, self.config)
-        pipeline.train(self.out, settings, self.execution)
+        settings = Settings(self.data, self.select, False, self.config)
+        train(self.out, settings, self.execution)
         processes.announce(f"wrote {self.out / 'bundle'}")
         return 0
 
@@ -82,10 +82,10 @@ class Crossval(_Training):
     def run(self) -> int:
         self.start()
         from aspgap_jax.runtime import processes
-        from aspgap_jax.training import run as pipeline
+        from aspgap_jax.training.run import Settings, cross_validate
 
-        settings = pipeline.Settings(self.data, self.select, True, self.config)
-        pipeline.cross_validate(self.out, settings, self.execution)
+        settings = Settings(self.data, self.select, True, self.config)
+        cross_validate(self.out, settings, self.execution)
         processes.announce(f"wrote {self.out / 'predictions.h5'} and {self.out / 'bundle'}")
         return 0
 

@@ -287,7 +287,9 @@ SELECTIONS: Mapping[str, Selection] = {
 
 # Catalogue: section 4.2, on the columns of the catalogue.
 
-TEFF, LOGG, M_H, ALPHA_M = (label.catalogue for label in LABELS)
+TEFF, LOGG, M_H, ALPHA_M = (
+    LABELS[labels.index(name)].catalogue for name in ("teff", "logg", "m_h", "alpha_m")
+)
 
 
 def _ratio(name: str, column: str) -> Condition:

@@ -21,7 +21,6 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from aspgap_jax.errors import InputError
@@ -34,11 +33,11 @@ __all__ = [
     "choose",
     "initialize",
     "is_main",
+    "on_device",
     "one_copy",
     "over_devices",
     "platform",
     "replicate",
-    "wait_for_all",
 ]
 
 AXIS = "device"
@@ -127,12 +126,6 @@ def is_main() -> bool:
     return jax.process_index() == 0
 
 
-def wait_for_all(name: str) -> None:
-    """Wait until every process is here; ``name`` is the same in all of them."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
-
-
 def choose(
     kind: Literal["auto", "one", "pmap", "mesh"] = "auto", count: int | None = None
 ) -> Layout:
@@ -169,6 +162,11 @@ def choose(
 def platform(layout: Layout) -> str:
     """``cpu``, ``gpu`` or ``tpu``."""
     return layout.devices[0].platform if layout.devices else jax.default_backend()
+
+
+def on_device(tree: Any) -> Any:
+    """Host arrays as arrays of JAX's default device, which can be donated."""
+    return jax.tree.map(jnp.asarray, tree)
 
 
 def replicate(layout: Layout, tree: Any) -> Any:

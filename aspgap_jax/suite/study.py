@@ -19,7 +19,7 @@ from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.external import EXTERNALS, External, match
 from aspgap_jax.survey.ids import BY_NAME, IdChoice
 from aspgap_jax.survey.tables import Remarks
-from aspgap_jax.training import run as pipeline
+from aspgap_jax.training.run import load_stars
 
 __all__ = [
     "Drawn",
@@ -101,7 +101,7 @@ class Inputs:
         except (OSError, json.JSONDecodeError, KeyError) as error:
             raise Missing(f"needs the spectra of the run, and {path} does not name them") from error
         try:
-            stars = pipeline.load_stars(data, select)
+            stars = load_stars(data, select)
         except InputError as error:
             raise Missing(f"needs the spectra of the run: {error}") from error
         order = np.argsort(stars.source_id)

@@ -1,7 +1,7 @@
 """What a run's APOGEE decoders are pre-trained on: real spectra, or emulated ones.
 
-Both lie in an HDF5 file and are read from it in pieces: see
-:mod:`aspgap_jax.training.pretraining`.
+Both lie in an HDF5 file and are read from it in pieces, as a
+:class:`aspgap_jax.training.spectra_batches.SpectraReader`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,22 @@ from tqdm import tqdm
 
 from aspgap_jax import labels, synthesis
 from aspgap_jax.apstar import N_PIXELS
+from aspgap_jax.config import Config, Pretrain
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import replace_file
-from aspgap_jax.training.pretraining import training_count
+from aspgap_jax.preprocessing.folds import FoldRows
+from aspgap_jax.preprocessing.stars import TrainingSet
+from aspgap_jax.training.spectra_batches import training_count
 
-__all__ = ["EMULATED", "REAL", "DecoderSpectra", "emulated_spectra", "real_spectra"]
+__all__ = [
+    "EMULATED",
+    "REAL",
+    "DecoderSpectra",
+    "draw_labels",
+    "emulated_spectra",
+    "emulation_labels",
+    "real_spectra",
+]
 
 REAL = "real APOGEE spectra of training stars"
 EMULATED = "emulated spectra (LTE synthesis of the H band at labels of training stars)"
@@ -85,6 +96,36 @@ def _read_ascending(stored: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
     if last - first < MAX_SPAN * len(rows):
         return stored[first : last + 1][rows - first]
     return stored[rows]
+
+
+def emulation_labels(stars: TrainingSet, rows: tuple[FoldRows, ...], cfg: Config) -> np.ndarray:
+    """Labels at which each split's decoder sees spectra ``[split, spectrum, label]``."""
+    return np.stack(
+        [
+            draw_labels(
+                stars.labels[r.fit], cfg.pretrain, np.random.default_rng([cfg.train.seed, i])
+            )
+            for i, r in enumerate(rows)
+        ]
+    )
+
+
+def draw_labels(truth: np.ndarray, cfg: Pretrain, rng: np.random.Generator) -> np.ndarray:
+    """Labels at which to emulate spectra: training stars, shaken.
+
+    Args:
+        truth: labels of a fold's training stars ``[star, label]``.
+        cfg: how many, and how far to shake them, as a share of the distance
+            between the 2.5 and 97.5 percentiles.
+        rng: source of the draws.
+
+    Returns:
+        float32 ``[n_spectra, label]``, inside the range of ``truth``.
+    """
+    drawn = truth[rng.integers(len(truth), size=cfg.n_spectra)].astype(np.float64)
+    low, high = np.percentile(truth, [2.5, 97.5], axis=0)
+    drawn += cfg.label_jitter * (high - low) * rng.standard_normal(drawn.shape)
+    return np.clip(drawn, truth.min(axis=0), truth.max(axis=0)).astype(np.float32)
 
 
 def emulated_spectra(path: Path, at: np.ndarray) -> DecoderSpectra:

@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aspgap_jax.files.atomic import write_text
+from aspgap_jax.preprocessing.folds import Assignment
+from aspgap_jax.training.step import EpochSummary
 
-__all__ = ["open_log", "read_log"]
+__all__ = ["Line", "open_log", "read_log", "records"]
 
 Line = Mapping[str, float | int]
+"""Diagnostics of a member's epoch, by name."""
 
 
 def read_log(path: Path) -> list[Line]:
@@ -41,3 +44,26 @@ def open_log(path: Path, epoch: int) -> Iterator[Callable[[Sequence[Line]], None
             file.flush()
 
         yield write
+
+
+def records(epoch: int, summary: EpochSummary, names: Sequence[Assignment]) -> list[Line]:
+    """Lines of the log: one for every member that is still training.
+
+    Args:
+        epoch: its number, from 1.
+        summary: of all members, in host memory ``[member]``.
+        names: of the members.
+    """
+    return [
+        {
+            "epoch": epoch,
+            "member": m,
+            **name._asdict(),
+            "train_total": float(summary.total[m]),
+            **{f"train_{term}": float(v[m]) for term, v in summary.terms._asdict().items()},
+            "train_gradient_norm": float(summary.gradient_norm[m]),
+            "valid_nll": float(summary.valid_nll[m]),
+        }
+        for m, name in enumerate(names)
+        if not summary.stopped[m]
+    ]

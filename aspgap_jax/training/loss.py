@@ -15,15 +15,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from aspgap_jax.config import Config, Loss
+from aspgap_jax.config import LossForm
 from aspgap_jax.model import Outputs, Params
+from aspgap_jax.training.recipe import Hyper
 from aspgap_jax.typing import Array, Float, Labels, PerLabel, PerStar, Scalar
 
 __all__ = [
-    "Hyper",
     "LossTerms",
     "apogee_branch",
-    "hyper_of",
     "kl_to_standard_normal",
     "l1_norm",
     "log_variance",
@@ -33,31 +32,6 @@ __all__ = [
     "total",
     "xp_nll",
 ]
-
-
-class Hyper(NamedTuple):
-    """Settings that are traced, so that trainings which differ in them compile once.
-
-    Attributes:
-        alpha_xp: alpha_1, weight of the XP decoder's residuals.
-        alpha_apogee: alpha_2, weight of the hallucinator's residuals.
-        l1: Lambda_1.
-        kl: Lambda_2.
-        learning_rate: initial learning rate.
-    """
-
-    alpha_xp: Scalar
-    alpha_apogee: Scalar
-    l1: Scalar
-    kl: Scalar
-    learning_rate: Scalar
-
-
-def hyper_of(cfg: Config) -> Hyper:
-    """The values of a config, as float32 scalars."""
-    loss = cfg.loss
-    values = (loss.alpha_xp, loss.alpha_apogee, loss.l1, loss.kl, cfg.optim.learning_rate)
-    return Hyper(*(jnp.asarray(value, jnp.float32) for value in values))
 
 
 class LossTerms(NamedTuple):
@@ -80,10 +54,8 @@ def pooled_mean(
     x: Float[Array, "star ..."], weight: PerStar, axis_name: str | None = None
 ) -> Float[Array, "..."]:
     """Weighted mean over the stars of all devices."""
-    weight_sum = weight.sum()
-    x_sum = jnp.tensordot(weight, x, axes=1)
-    if axis_name is not None:
-        weight_sum, x_sum = lax.psum((weight_sum, x_sum), axis_name)
+    sums = (weight.sum(), jnp.tensordot(weight, x, axes=1))
+    weight_sum, x_sum = sums if axis_name is None else lax.psum(sums, axis_name)
     return x_sum / weight_sum
 
 
@@ -95,7 +67,7 @@ def pooled_moments(
     return mean, pooled_mean(jnp.square(chi - mean[None, :]), weight, axis_name)
 
 
-def log_variance(log_sigma: Labels, label_error: Labels, cfg: Loss) -> Labels:
+def log_variance(log_sigma: Labels, label_error: Labels, cfg: LossForm) -> Labels:
     """ln s_i^2 of s_i^2 = max(epsilon, sigma_i^2 + s_model^2), eq. 2.
 
     In logarithms, so that no log_sigma overflows on an outlying spectrum. With
@@ -114,7 +86,9 @@ def xp_nll(residual: Labels, log_var: Labels, alpha: Scalar | float) -> PerStar:
     return (0.5 * alpha * squares + 0.5 * log_var).sum(axis=-1)
 
 
-def apogee_branch(residual: Labels, log_var: Labels, alpha: Scalar | float, cfg: Loss) -> PerStar:
+def apogee_branch(
+    residual: Labels, log_var: Labels, alpha: Scalar | float, cfg: LossForm
+) -> PerStar:
     """Second branch of eq. 3 over the same s: sum over labels, ``[star]``.
 
     ``apogee_branch="mse"`` leaves s out, as the released code does.
@@ -149,7 +123,7 @@ def loss_terms(
     params: Params,
     n_stars: Scalar,
     hyper: Hyper,
-    cfg: Loss,
+    cfg: LossForm,
     axis_name: str | None = None,
 ) -> LossTerms:
     """All terms of eq. 3 for a batch.
@@ -163,7 +137,7 @@ def loss_terms(
         n_stars: N, the size of the training set. Lambda_1 and Lambda_2 are over
             it, so that the objective does not depend on the batch size.
         hyper: alpha_1 and alpha_2.
-        cfg: options; its weights are not used.
+        cfg: the form of the objective.
         axis_name: the device axis to pool over, or ``None``.
     """
     log_var = log_variance(outputs.log_sigma, label_error, cfg)

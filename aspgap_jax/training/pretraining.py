@@ -4,18 +4,14 @@ The decoders of all splits are trained together, one update a call. Where the
 spectra fit into the device they are held there; otherwise a background thread
 reads them from their file while the device works. Both ways see the same batches
 in the same order and run the same compiled update, so they give the same decoders.
-
-Reading single rows of a file at random is slow, so an epoch shuffles blocks of
-neighbouring rows, and then the rows of as many blocks as host memory is to hold.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from contextlib import closing
 from functools import partial
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,61 +19,29 @@ import numpy as np
 import optax
 
 from aspgap_jax import model
-from aspgap_jax.config import Config, Pretrain
+from aspgap_jax.config import Config, Model, Pretrain
 from aspgap_jax.errors import InputError
 from aspgap_jax.model import Variables
+from aspgap_jax.preprocessing.scaling import RobustScaler, Scalers
 from aspgap_jax.runtime.prefetch import prefetch
+from aspgap_jax.training.recipe import keys
+from aspgap_jax.training.spectra_batches import (
+    POOL_ROWS,
+    SpectraReader,
+    pools_of_epoch,
+    read_batches,
+    training_count,
+)
 from aspgap_jax.typing import Array, Float, Int, Labels, Spectra
 
 __all__ = [
-    "ArraySpectra",
+    "AfterEpoch",
     "PretrainState",
     "Pretrained",
-    "SpectraReader",
-    "draw_labels",
     "init_pretraining",
-    "pretrain_decoders",
-    "training_count",
+    "pretrain",
     "unfilled",
 ]
-
-HELD_OUT = 0.1
-"""Share of the spectra that the decoder does not see, to state its precision."""
-BLOCK_ROWS = 32
-"""Rows read together: 1.1 MB of spectra."""
-POOL_ROWS = 2048
-"""Rows of a split shuffled together in host memory: 70 MB of spectra."""
-
-
-@runtime_checkable
-class SpectraReader(Protocol):
-    """Continuum-normalised spectra of every split, read in pieces.
-
-    The first :func:`training_count` rows of a split are trained on; the others are
-    held out, so they should be drawn at random.
-    """
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(split, spectrum, pixel)``."""
-
-    def read(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
-        """Rows ``[start, stop)`` of every range: float32 ``[split, row, pixel]``."""
-
-
-@dataclass(frozen=True)
-class ArraySpectra:
-    """Spectra in host memory ``[split, spectrum, pixel]``."""
-
-    flux: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.flux.shape
-
-    def read(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
-        parts = [self.flux[:, start:stop] for start, stop in ranges]
-        return np.concatenate(parts, axis=1).astype(np.float32, copy=False)
 
 
 class Pretrained(NamedTuple):
@@ -112,27 +76,101 @@ class PretrainState(NamedTuple):
     loss: Float[Array, "split epoch"]
 
 
-def draw_labels(truth: np.ndarray, cfg: Pretrain, rng: np.random.Generator) -> np.ndarray:
-    """Labels at which to emulate spectra: training stars, shaken.
+AfterEpoch = Callable[[int, PretrainState, float], None]
+"""What is told about an epoch: its number, the state on the device (the next epoch uses it
+up), and the mean loss."""
+
+
+def pretrain(
+    spectra: SpectraReader,
+    at: np.ndarray,
+    scalers: Scalers,
+    cfg: Config,
+    *,
+    start: PretrainState | None = None,
+    after_epoch: AfterEpoch = lambda epoch, state, loss: None,
+    device_bytes: int | None = None,
+) -> Pretrained:
+    """Train an APOGEE decoder for every split, with Adam on squared residuals.
+
+    Fresh noise of ``cfg.pretrain.snr`` is added to every spectrum at every step.
 
     Args:
-        truth: labels of a fold's training stars ``[star, label]``.
-        cfg: how many, and how far to shake them, as a share of the distance
-            between the 2.5 and 97.5 percentiles.
-        rng: source of the draws.
+        spectra: of every split.
+        at: their labels, in the units of the label table ``[split, spectrum, label]``.
+        scalers: of every split; its labels are used.
+        cfg: all settings.
+        start: where to go on, which is donated: from a checkpoint a training gives what it
+            would have given uninterrupted. A fresh state by default.
+        after_epoch: called after every epoch.
+        device_bytes: spectra of all splits that take more than this are streamed.
 
-    Returns:
-        float32 ``[n_spectra, label]``, inside the range of ``truth``.
+    Raises:
+        InputError: the loss is not finite.
     """
-    drawn = truth[rng.integers(len(truth), size=cfg.n_spectra)].astype(np.float64)
-    low, high = np.percentile(truth, [2.5, 97.5], axis=0)
-    drawn += cfg.label_jitter * (high - low) * rng.standard_normal(drawn.shape)
-    return np.clip(drawn, truth.min(axis=0), truth.max(axis=0)).astype(np.float32)
+    state = init_pretraining(cfg, spectra.shape) if start is None else start
+    labels = jax.vmap(RobustScaler.transform)(scalers.labels, jnp.asarray(at, jnp.float32))
+    done = int(state.epoch)
+    held = None
+    # With no epoch left only the precision is to be stated.
+    if done < cfg.pretrain.epochs and _fit_into(device_bytes, spectra):
+        held = jnp.asarray(spectra.read([(0, training_count(spectra.shape[1]))]))
+    for epoch in range(done + 1, cfg.pretrain.epochs + 1):
+        state = _train_epoch(state, epoch, spectra, held, labels, cfg)
+        loss = np.asarray(state.loss[:, epoch - 1])
+        if not np.isfinite(loss).all():
+            raise InputError(
+                f"epoch {epoch} of the APOGEE decoder: its loss is not finite: "
+                "lower --pretrain.learning-rate"
+            )
+        after_epoch(epoch, state, float(loss.mean()))
+    return Pretrained(state.variables, state.loss, _held_out_rms(state, spectra, labels, cfg.model))
 
 
-def training_count(n_spectra: int) -> int:
-    """How many of a split's spectra are trained on: the first ones."""
-    return n_spectra - max(1, round(HELD_OUT * n_spectra))
+def init_pretraining(cfg: Config, shape: tuple[int, int, int]) -> PretrainState:
+    """Pre-training before its first step.
+
+    Args:
+        cfg: all settings.
+        shape: of the spectra, ``(split, spectrum, pixel)``, held-out ones included.
+    """
+    n_splits, n_spectra, n_pixels = shape
+    n_steps = _steps(n_spectra, cfg.pretrain)[1]
+    return _init(keys(cfg.train.seed, n_splits, 0), cfg.model, cfg.pretrain, n_pixels, n_steps)
+
+
+@partial(jax.jit, static_argnames=("sizes", "cfg", "n_pixels", "n_steps"))
+def _init(
+    keys: jax.Array, sizes: Model, cfg: Pretrain, n_pixels: int, n_steps: int
+) -> PretrainState:
+    optimizer = _optimizer(cfg, n_steps)
+
+    def one(key: jax.Array) -> tuple[Variables, optax.OptState, jax.Array]:
+        parameters, steps = jax.random.split(key)
+        variables = model.init_apogee_decoder(parameters, sizes, n_pixels=n_pixels)
+        return variables, optimizer.init(variables), steps
+
+    variables, opt_state, steps = jax.vmap(one)(keys)
+    losses = jnp.zeros((len(keys), cfg.epochs), jnp.float32)
+    return PretrainState(jnp.zeros((), jnp.int32), variables, opt_state, steps, losses)
+
+
+def unfilled(cfg: Config, *, n_splits: int, n_labels: int, n_pixels: int) -> Pretrained:
+    """Zeros of the shapes that pre-training gives, to be filled from elsewhere.
+
+    Args:
+        cfg: all settings.
+        n_splits: how many decoders.
+        n_labels: width of their labels.
+        n_pixels: width of a spectrum.
+    """
+    init = partial(model.init_apogee_decoder, cfg=cfg.model, n_pixels=n_pixels)
+    decoder = jax.eval_shape(jax.vmap(init), jax.random.split(jax.random.key(0), n_splits))
+    return Pretrained(
+        decoder=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), decoder),
+        loss=jnp.zeros((n_splits, cfg.pretrain.epochs), jnp.float32),
+        rms=jnp.zeros((n_splits, n_labels), jnp.float32),
+    )
 
 
 def _steps(n_spectra: int, cfg: Pretrain) -> tuple[int, int]:
@@ -146,131 +184,72 @@ def _optimizer(cfg: Pretrain, n_steps: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(cfg.learning_rate, cfg.epochs * n_steps))
 
 
-def init_pretraining(
-    keys: jax.Array, cfg: Config, *, n_spectra: int, n_pixels: int
-) -> PretrainState:
-    """Pre-training before its first step.
-
-    Args:
-        keys: typed keys ``[split]``: parameters, dropout and noise.
-        cfg: all settings.
-        n_spectra: spectra of a split, held-out ones included.
-        n_pixels: width of a spectrum.
-    """
-    optimizer = _optimizer(cfg.pretrain, _steps(n_spectra, cfg.pretrain)[1])
-
-    @jax.jit
-    @jax.vmap
-    def start(key: jax.Array) -> tuple[Variables, optax.OptState, jax.Array]:
-        parameters, steps = jax.random.split(key)
-        variables = model.init_apogee_decoder(parameters, cfg.model, n_pixels=n_pixels)
-        return variables, optimizer.init(variables), steps
-
-    variables, opt_state, steps = start(keys)
-    losses = jnp.zeros((len(keys), cfg.pretrain.epochs), jnp.float32)
-    return PretrainState(jnp.zeros((), jnp.int32), variables, opt_state, steps, losses)
+def _fit_into(device_bytes: int | None, spectra: SpectraReader) -> bool:
+    """Whether the device can hold the spectra that are trained on."""
+    n_splits, n_spectra, n_pixels = spectra.shape
+    needed = 4 * n_splits * training_count(n_spectra) * n_pixels
+    return device_bytes is None or needed <= device_bytes
 
 
-def unfilled(cfg: Config, *, n_splits: int, n_labels: int, n_pixels: int) -> Pretrained:
-    """Zeros of the shapes that pre-training gives, to be filled from elsewhere."""
-    keys = jax.random.split(jax.random.key(0), n_splits)
-    init = partial(model.init_apogee_decoder, cfg=cfg.model, n_pixels=n_pixels)
-    decoder = jax.eval_shape(jax.vmap(init), keys)
-    return Pretrained(
-        decoder=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), decoder),
-        loss=jnp.zeros((n_splits, cfg.pretrain.epochs), jnp.float32),
-        rms=jnp.zeros((n_splits, n_labels), jnp.float32),
-    )
-
-
-def pretrain_decoders(
+def _train_epoch(
     state: PretrainState,
+    epoch: int,
     spectra: SpectraReader,
+    held: Float[Array, "split trained pixel"] | None,
     labels: Float[Array, "split spectrum label"],
     cfg: Config,
-    *,
-    device_bytes: int | None = None,
-    after_epoch: Callable[[PretrainState], None] = lambda _: None,
-) -> Pretrained:
-    """Train APOGEE decoders with Adam on squared residuals.
-
-    Fresh noise of ``cfg.pretrain.snr`` is added to every spectrum at every step.
-
-    Args:
-        state: of :func:`init_pretraining`, or from a checkpoint; it is donated.
-        spectra: of every split.
-        labels: in scaled units.
-        cfg: all settings.
-        device_bytes: spectra of all splits that take more than this are streamed.
-        after_epoch: called with the state (device) after every epoch.
-
-    Raises:
-        InputError: the loss is not finite.
-    """
-    n_splits, n_spectra, n_pixels = spectra.shape
-    n_train = training_count(n_spectra)
+) -> PretrainState:
+    """One pass over the spectra: those held on the device, or else read as they are needed."""
+    n_spectra = spectra.shape[1]
     batch_size, n_steps = _steps(n_spectra, cfg.pretrain)
-    held: jax.Array | None = None
-    if int(state.epoch) == cfg.pretrain.epochs:
-        pass  # A finished one from a checkpoint: only its precision is to be stated.
-    elif device_bytes is None or 4 * n_splits * n_train * n_pixels <= device_bytes:
-        held = jnp.asarray(spectra.read([(0, n_train)]))
-    for epoch in range(int(state.epoch), cfg.pretrain.epochs):
-        pools = _pools(n_train, np.random.default_rng([cfg.train.seed, epoch]))
-        rows = np.concatenate([pool.rows() for pool in pools])
-        rows = rows[: n_steps * batch_size].reshape(n_steps, batch_size)
-        batches: Generator[jax.Array | np.ndarray, None, None]
-        if held is None:
-            batches = prefetch(_read_batches(spectra, pools, batch_size))
-        else:
-            batches = (_take(held, jnp.asarray(chosen)) for chosen in rows)
-        losses: list[jax.Array] = []
-        with contextlib.closing(batches):
-            for step, (chosen, flux) in enumerate(zip(rows, batches, strict=True)):
-                target = _take(labels, jnp.asarray(chosen))
-                state, loss = _update(state, jnp.asarray(flux), target, step, cfg, n_steps)
-                # One step behind: batches must not pile up on the device.
-                if losses:
-                    losses[-1].block_until_ready()
-                losses.append(loss)
-        mean = jnp.stack(losses, axis=1).mean(axis=1)
-        if not np.isfinite(mean).all():
-            raise InputError(
-                f"epoch {epoch + 1} of the APOGEE decoder: its loss is not finite: "
-                "lower --pretrain.learning-rate"
+    pools = pools_of_epoch(
+        training_count(n_spectra), np.random.default_rng([cfg.train.seed, epoch - 1])
+    )
+    rows = np.concatenate([pool.rows() for pool in pools])
+    rows = rows[: n_steps * batch_size].reshape(n_steps, batch_size)
+    batches: Generator[jax.Array | np.ndarray, None, None]
+    if held is None:
+        batches = prefetch(read_batches(spectra, pools, batch_size))
+    else:
+        batches = (_take(held, jnp.asarray(chosen)) for chosen in rows)
+    losses: list[jax.Array] = []
+    with closing(batches):
+        for step, (chosen, flux) in enumerate(zip(rows, batches, strict=True)):
+            target = _take(labels, jnp.asarray(chosen))
+            state, loss = _update(
+                state, jnp.asarray(flux), target, step, cfg.model, cfg.pretrain, n_steps
             )
-        state = state._replace(epoch=state.epoch + 1, loss=state.loss.at[:, epoch].set(mean))
-        after_epoch(state)
-    return Pretrained(state.variables, state.loss, _held_out_rms(state, spectra, labels, cfg))
+            # One step behind: batches must not pile up on the device.
+            if losses:
+                losses[-1].block_until_ready()
+            losses.append(loss)
+    mean = jnp.stack(losses, axis=1).mean(axis=1)
+    return state._replace(epoch=state.epoch + 1, loss=state.loss.at[:, epoch - 1].set(mean))
 
 
-def _predict(
-    variables: Variables, flux: Spectra, cfg: Config, key: jax.Array | None = None
-) -> Labels:
-    return model.decode_apogee(cfg.model, variables, flux, key)
-
-
-@partial(jax.jit, static_argnames=("cfg", "n_steps"), donate_argnums=0)
+@partial(jax.jit, static_argnames=("sizes", "cfg", "n_steps"), donate_argnums=0)
 def _update(
     state: PretrainState,
     flux: Float[Array, "split star pixel"],
     target: Float[Array, "split star label"],
     step: Int[Array, ""] | int,
-    cfg: Config,
+    sizes: Model,
+    cfg: Pretrain,
     n_steps: int,
 ) -> tuple[PretrainState, Float[Array, " split"]]:
     """One step of every split's decoder."""
-    optimizer = _optimizer(cfg.pretrain, n_steps)
+    optimizer = _optimizer(cfg, n_steps)
 
     def one(
         variables: Variables, opt_state: optax.OptState, key: jax.Array, flux: Spectra, y: Labels
     ) -> tuple[Variables, optax.OptState, jax.Array]:
         key = jax.random.fold_in(jax.random.fold_in(key, state.epoch), step)
         noise_key, dropout_key = jax.random.split(key)
-        flux = flux + jax.random.normal(noise_key, flux.shape, flux.dtype) / cfg.pretrain.snr
+        flux = flux + jax.random.normal(noise_key, flux.shape, flux.dtype) / cfg.snr
 
         def objective(variables: Variables) -> jax.Array:
-            return jnp.square(_predict(variables, flux, cfg, dropout_key) - y).mean()
+            read = model.decode_apogee(sizes, variables, flux, dropout_key)
+            return jnp.square(read - y).mean()
 
         loss, gradient = jax.value_and_grad(objective)(variables)
         updates, opt_state = optimizer.update(gradient, opt_state, variables)
@@ -287,17 +266,17 @@ def _take(values: jax.Array, rows: jax.Array) -> jax.Array:
     return values[:, rows]
 
 
-@partial(jax.jit, static_argnames="cfg")
+@partial(jax.jit, static_argnames="sizes")
 def _squared_residuals(
-    variables: Variables, flux: jax.Array, target: jax.Array, cfg: Config
+    variables: Variables, flux: jax.Array, target: jax.Array, sizes: Model
 ) -> jax.Array:
     """Summed over the stars ``[split, label]``."""
-    predicted = jax.vmap(partial(_predict, cfg=cfg))(variables, flux)
+    predicted = jax.vmap(partial(model.decode_apogee, sizes))(variables, flux)
     return jnp.square(predicted - target).sum(axis=1)
 
 
 def _held_out_rms(
-    state: PretrainState, spectra: SpectraReader, labels: jax.Array, cfg: Config
+    state: PretrainState, spectra: SpectraReader, labels: jax.Array, sizes: Model
 ) -> Float[Array, "split label"]:
     n_spectra = spectra.shape[1]
     n_train = training_count(n_spectra)
@@ -305,50 +284,5 @@ def _held_out_rms(
     for start in range(n_train, n_spectra, POOL_ROWS):
         stop = min(start + POOL_ROWS, n_spectra)
         flux = jnp.asarray(spectra.read([(start, stop)]))
-        total += _squared_residuals(state.variables, flux, labels[:, start:stop], cfg)
+        total += _squared_residuals(state.variables, flux, labels[:, start:stop], sizes)
     return jnp.sqrt(total / (n_spectra - n_train))
-
-
-class Pool(NamedTuple):
-    """Blocks of neighbouring rows, read together and shuffled together.
-
-    Attributes:
-        blocks: ranges of rows, in the order of reading.
-        order: permutation of the rows so read.
-    """
-
-    blocks: list[tuple[int, int]]
-    order: np.ndarray
-
-    def rows(self) -> np.ndarray:
-        """Rows in the order in which they are trained on."""
-        return np.concatenate([np.arange(*block) for block in self.blocks])[self.order]
-
-
-def _pools(n_rows: int, rng: np.random.Generator) -> list[Pool]:
-    """The order of an epoch. Up to ``POOL_ROWS`` rows, any order is equally likely."""
-    starts = BLOCK_ROWS * rng.permutation(-(-n_rows // BLOCK_ROWS))
-    blocks = [(int(start), min(int(start) + BLOCK_ROWS, n_rows)) for start in starts]
-    pools = []
-    for first in range(0, len(blocks), POOL_ROWS // BLOCK_ROWS):
-        chosen = blocks[first : first + POOL_ROWS // BLOCK_ROWS]
-        pools.append(Pool(chosen, rng.permutation(sum(stop - start for start, stop in chosen))))
-    return pools
-
-
-def _read_batches(
-    spectra: SpectraReader, pools: list[Pool], batch_size: int
-) -> Generator[np.ndarray, None, None]:
-    """Whole batches ``[split, star, pixel]``; what is left of a pool begins the next one."""
-    n_splits, _, n_pixels = spectra.shape
-    rest = np.empty((n_splits, 0, n_pixels), np.float32)
-    for pool in pools:
-        flux, used = spectra.read(pool.blocks), 0
-        while rest.shape[1] + len(pool.order) - used >= batch_size:
-            wanted = batch_size - rest.shape[1]
-            part = flux[:, pool.order[used : used + wanted]]
-            yield np.concatenate([rest, part], axis=1) if rest.shape[1] else part
-            rest, used = rest[:, :0], used + wanted
-        rest = np.concatenate([rest, flux[:, pool.order[used:]]], axis=1)
-        # Not two pools at a time.
-        del flux

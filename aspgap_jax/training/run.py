@@ -57,17 +57,20 @@ from aspgap_jax.runtime import parallel, processes
 from aspgap_jax.runtime.interruption import Interruption, Preempted, interruptible
 from aspgap_jax.survey.sample import load_sample
 from aspgap_jax.survey.store import has_spectra, read_store_ids, read_training_store
-from aspgap_jax.training import loop as fitting
-from aspgap_jax.training import members as crossval
-from aspgap_jax.training import pretraining
+from aspgap_jax.training import loop, pretraining
 from aspgap_jax.training.decoder_spectra import (
     EMULATED,
     REAL,
     DecoderSpectra,
     emulated_spectra,
+    emulation_labels,
     real_spectra,
 )
-from aspgap_jax.training.pretraining import Pretrained
+from aspgap_jax.training.loop import init_states
+from aspgap_jax.training.members import fit_scalers, make_members
+from aspgap_jax.training.pretraining import Pretrained, init_pretraining
+from aspgap_jax.training.recipe import recipe_of
+from aspgap_jax.training.safety import Safety, safe_pretraining, safe_training
 
 __all__ = ["Settings", "cross_validate", "load_stars", "train"]
 
@@ -213,15 +216,24 @@ def _train(
     members = folds.assignments(cfg, splits)
     rows = folds.split_rows(stars, cfg, splits)
     device = to_device(stars, cfg.data.magnitude_exponent)
-    scalers = crossval.fit_scalers(device, rows, cfg.data)
-    safety = fitting.Safety(folder, cfg, scalers, execution, interruption)
+    scalers = fit_scalers(device, rows, cfg.data)
+    safety = Safety(folder, cfg, scalers, execution, interruption)
     what = REAL if has_real_spectra(settings) else EMULATED
     # Only now: the data have been read, and the cuts and folds hold.
     processes.by_main(partial(keep_settings, folder, settings))
 
     def pretrain() -> Pretrained:
         spectra = decoder_spectra(folder, settings, stars, rows)
-        pretrained = fitting.pretrain(spectra, spectra.labels, scalers, cfg, safety)
+        with safe_pretraining(safety, init_pretraining(cfg, spectra.shape)) as (start, after_epoch):
+            pretrained = pretraining.pretrain(
+                spectra,
+                spectra.labels,
+                scalers,
+                cfg,
+                start=start,
+                after_epoch=after_epoch,
+                device_bytes=execution.device_bytes,
+            )
         print(decoder_precision(pretrained, np.asarray(scalers.labels.scale), what))
         return pretrained
 
@@ -229,9 +241,13 @@ def _train(
         cfg, n_splits=len(splits), n_labels=len(labels.LABELS), n_pixels=N_PIXELS
     )
     pretrained = processes.by_main(pretrain) or template
-    pretrained = fitting.on_device(processes.from_main(pretrained, template))
-    joint = crossval.make_members(rows, scalers, pretrained, cfg)
-    states = fitting.fit(device, joint, cfg, members, safety, layout)
+    pretrained = parallel.on_device(processes.from_main(pretrained, template))
+    joint, recipe = make_members(rows, scalers, pretrained, cfg), recipe_of(cfg)
+    fresh = init_states(joint, recipe)
+    with safe_training(safety, fresh, members, layout) as (start, after_epoch):
+        states = loop.fit(
+            device, joint, recipe, start=start, after_epoch=after_epoch, layout=layout
+        )
 
     networks = Networks(states.best_params, joint.decoder, joint.scalers)
     bundle = assess(networks, stars, folds.unseen_stars(stars.source_id, members, cfg), cfg)
@@ -274,7 +290,7 @@ def decoder_spectra(
     """
     cfg = settings.config
     if not has_real_spectra(settings):
-        at = crossval.emulation_labels(stars, rows, cfg)
+        at = emulation_labels(stars, rows, cfg)
         return emulated_spectra(folder / "emulated_spectra.h5", at)
     stored = read_store_ids(Path(settings.data))
     order = np.argsort(stored)

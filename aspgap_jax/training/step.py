@@ -1,7 +1,6 @@
-"""Joint training of encoder, hallucinator and XP decoder (paper section 3.2).
+"""One step, and one epoch, of one training of encoder, hallucinator and XP decoder.
 
-``train_step`` and ``train_epoch`` are pure functions of one training. They are
-written for one member; :mod:`aspgap_jax.training.members` maps them over many.
+Pure functions (paper section 3.2); :mod:`aspgap_jax.training.loop` maps them over all members.
 
 Under an ``axis_name`` the devices share every batch: each holds all the data and
 takes its slice. Noise and dropout are functions of a star's place in the whole
@@ -18,15 +17,14 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from optax.contrib import ReduceLROnPlateauState, reduce_on_plateau
+from optax.contrib import ReduceLROnPlateauState
 
 from aspgap_jax import model
-from aspgap_jax.config import Config, Loss, Optim
-from aspgap_jax.model import Params, Variables
+from aspgap_jax.config import LossForm
+from aspgap_jax.model import Params
 from aspgap_jax.preprocessing.device import Stars
 from aspgap_jax.preprocessing.scaling import Scalers
 from aspgap_jax.training.loss import (
-    Hyper,
     LossTerms,
     log_variance,
     loss_terms,
@@ -34,52 +32,27 @@ from aspgap_jax.training.loss import (
     total,
     xp_nll,
 )
+from aspgap_jax.training.members import Member
+from aspgap_jax.training.optimizer import make_plateau, optimizer_of, steps_per_epoch
+from aspgap_jax.training.recipe import Recipe
 from aspgap_jax.typing import XP, Array, Bool, Float, Int, Labels, PerStar, Rows, Scalar
 
 __all__ = [
     "Batch",
     "EpochSummary",
     "Faults",
-    "Member",
     "StepSummary",
     "TrainState",
     "init_state",
     "make_batch",
-    "make_optimizer",
     "share",
-    "steps_per_epoch",
     "train_epoch",
     "train_step",
     "validation_loss",
 ]
 
-
-VALIDATION_LOSS = Loss()
+VALIDATION_LOSS = LossForm()
 """Eq. 2 as printed: whatever a training minimises, it is stopped by the same rule."""
-
-
-class Member(NamedTuple):
-    """What one training has for itself; all else it shares with the others.
-
-    Attributes:
-        decoder: the frozen APOGEE decoder, pre-trained for this fold.
-        scalers: fitted to this fold's training stars.
-        train: rows into :class:`Stars` ``[row]``.
-        train_weight: 1, or 0 where ``train`` is padding ``[row]``.
-        valid: rows held out for early stopping ``[row]``.
-        valid_weight: 1, or 0 where ``valid`` is padding ``[row]``.
-        hyper: weights of the objective, and the learning rate.
-        key: typed key of everything random in this training.
-    """
-
-    decoder: Variables
-    scalers: Scalers
-    train: Rows
-    train_weight: PerStar
-    valid: Rows
-    valid_weight: PerStar
-    hyper: Hyper
-    key: jax.Array
 
 
 class Batch(NamedTuple):
@@ -164,77 +137,28 @@ class EpochSummary(NamedTuple):
     faults: Faults
 
 
-PLATEAU_MARGIN = 1e-4
-"""Less than this is no lower validation loss to the schedule ``plateau``. Absolute:
-a relative margin would go the wrong way, the loss being negative."""
-
-
-def make_optimizer(
-    cfg: Optim, total_steps: int, learning_rate: Scalar | float | None = None
-) -> optax.GradientTransformation:
-    """Adam, with what the config puts before the update.
-
-    Args:
-        cfg: schedule, weight decay, clipping.
-        total_steps: updates over which the cosine schedule anneals.
-        learning_rate: the initial one, traced or not; the config's by default. The
-            schedule ``plateau`` lowers it from outside.
-    """
-    rate: Any = cfg.learning_rate if learning_rate is None else learning_rate
-    schedule = rate
-    if cfg.schedule == "cosine":
-        decay = optax.cosine_decay_schedule(1.0, total_steps)
-
-        def schedule(count: Any) -> Any:
-            return rate * decay(count)
-
-    before = []
-    if cfg.clip_norm is not None:
-        before.append(optax.clip_by_global_norm(cfg.clip_norm))
-    if cfg.decoupled:
-        return optax.chain(*before, optax.adamw(schedule, weight_decay=cfg.weight_decay))
-    if cfg.weight_decay > 0:
-        before.append(optax.add_decayed_weights(cfg.weight_decay))
-    return optax.chain(*before, optax.adam(schedule))
-
-
-def make_plateau(cfg: Optim) -> optax.GradientTransformationExtraArgs:
-    """The schedule ``plateau``; it is told the validation loss once an epoch."""
-    return reduce_on_plateau(
-        factor=cfg.plateau_factor, patience=cfg.plateau_patience, rtol=0.0, atol=PLATEAU_MARGIN
-    )
-
-
-def steps_per_epoch(n_rows: int, batch_size: int) -> int:
-    """Whole batches in ``n_rows``. The rows left over change from epoch to epoch."""
-    return max(1, n_rows // batch_size)
-
-
-def _optimizer(
-    cfg: Config, n_rows: int, learning_rate: Scalar | None = None
-) -> optax.GradientTransformation:
-    total_steps = cfg.train.epochs * steps_per_epoch(n_rows, cfg.train.batch_size)
-    return make_optimizer(cfg.optim, total_steps, learning_rate)
-
-
-def init_state(key: jax.Array, cfg: Config, *, n_xp: int, n_pixels: int, n_rows: int) -> TrainState:
+def init_state(member: Member, recipe: Recipe) -> TrainState:
     """A training before its first step.
 
     Args:
-        key: typed key of this training.
-        cfg: all settings.
-        n_xp: width of a spectrum.
-        n_pixels: width of an APOGEE-like spectrum.
-        n_rows: training rows, padding included.
+        member: its key is the source of the parameters; its scalers and its decoder say
+            how wide the two kinds of spectra are.
+        recipe: widths of the blocks, and the optimiser.
     """
-    params = model.init(jax.random.fold_in(key, 0), cfg.model, n_xp=n_xp, n_pixels=n_pixels)
+    params = model.init(
+        jax.random.fold_in(member.key, 0),
+        recipe.model,
+        n_xp=member.scalers.xp.n_inputs,
+        n_pixels=model.input_width(member.decoder),
+    )
+    optimizer = optimizer_of(recipe, member.train.shape[0], member.hyper.learning_rate)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         epoch=jnp.zeros((), jnp.int32),
         params=params,
-        opt_state=_optimizer(cfg, n_rows).init(params),
-        plateau=make_plateau(cfg.optim).init(params),
-        key=jax.random.fold_in(key, 1),
+        opt_state=optimizer.init(params),
+        plateau=make_plateau(recipe.optim).init(params),
+        key=jax.random.fold_in(member.key, 1),
         # A copy: the state is donated, and one buffer cannot be donated twice.
         best_params=jax.tree.map(jnp.copy, params),
         best_loss=jnp.full((), jnp.inf, jnp.float32),
@@ -258,7 +182,7 @@ def train_step(
     batch: Batch,
     member: Member,
     optimizer: optax.GradientTransformation,
-    cfg: Config,
+    recipe: Recipe,
     axis_name: str | None = None,
     position: Int[Array, " star"] | None = None,
 ) -> tuple[TrainState, StepSummary]:
@@ -269,8 +193,8 @@ def train_step(
         batch: scaled stars; under an ``axis_name`` this device's share of them.
         member: gives the frozen decoder, the weights of the objective and the size
             of the training set.
-        optimizer: of :func:`make_optimizer`.
-        cfg: all settings.
+        optimizer: of :func:`aspgap_jax.training.optimizer.make_optimizer`.
+        recipe: the blocks, the form of the objective, the noise.
         axis_name: the device axis that shares the batch, or ``None``.
         position: places of these stars in the whole batch; from 0 by default.
     """
@@ -279,15 +203,15 @@ def train_step(
     key = jax.random.fold_in(state.key, state.step)
     keys = jax.vmap(partial(jax.random.fold_in, key))(position)
     xp = batch.xp
-    if cfg.train.noise > 0:
+    if recipe.train.noise > 0:
         keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
         draw = partial(jax.random.normal, shape=batch.xp_error.shape[1:], dtype=xp.dtype)
-        noise = cfg.train.noise * batch.xp_error * jax.vmap(draw)(noise_keys)
+        noise = recipe.train.noise * batch.xp_error * jax.vmap(draw)(noise_keys)
         xp = xp + member.scalers.xp.transform_change(noise)
     n_stars = member.train_weight.sum()
 
     def objective(params: Params) -> tuple[Scalar, LossTerms]:
-        outputs = model.apply(cfg.model, params, member.decoder, xp, keys)
+        outputs = model.apply(recipe.model, params, member.decoder, xp, keys)
         terms = loss_terms(
             outputs,
             batch.labels,
@@ -296,7 +220,7 @@ def train_step(
             params,
             n_stars,
             member.hyper,
-            cfg.loss,
+            recipe.loss,
             axis_name,
         )
         return total(terms, member.hyper), terms
@@ -316,7 +240,7 @@ def train_step(
 
 
 def validation_loss(
-    params: Params, batch: Batch, cfg: Config, axis_name: str | None = None
+    params: Params, batch: Batch, recipe: Recipe, axis_name: str | None = None
 ) -> Scalar:
     """Gaussian negative log-likelihood of the XP decoder, summed over labels.
 
@@ -327,22 +251,22 @@ def validation_loss(
     Args:
         params: the trainable blocks.
         batch: held-out stars; under an ``axis_name`` this device's share of them.
-        cfg: all settings.
+        recipe: the blocks.
         axis_name: the device axis that shares the batch, or ``None``.
     """
-    latents = model.encode(cfg.model, params, batch.xp)
-    mean, log_sigma = model.decode_xp(cfg.model, params, latents)
+    latents = model.encode(recipe.model, params, batch.xp)
+    mean, log_sigma = model.decode_xp(recipe.model, params, latents)
     log_var = log_variance(log_sigma, batch.label_error, VALIDATION_LOSS)
     return pooled_mean(xp_nll(batch.labels - mean, log_var, 1.0), batch.weight, axis_name)
 
 
 def train_epoch(
-    state: TrainState, stars: Stars, member: Member, cfg: Config, axis_name: str | None = None
+    state: TrainState, stars: Stars, member: Member, recipe: Recipe, axis_name: str | None = None
 ) -> tuple[TrainState, EpochSummary]:
     """One pass over the training rows, then validation and early stopping.
 
     The whole pass is one ``lax.scan``. A training that has stopped, because its
-    validation loss was stale for ``cfg.train.patience`` epochs, passes through
+    validation loss was stale for ``recipe.train.patience`` epochs, passes through
     unchanged: the others of its map may go on. So does one in which anything was
     not finite: the state from before the epoch is the last good one.
 
@@ -350,11 +274,11 @@ def train_epoch(
         state: before it.
         stars: all of them, on every device.
         member: this training's own.
-        cfg: all settings.
+        recipe: what it is compiled for.
         axis_name: the device axis that shares every batch, or ``None``.
     """
-    stopped = state.stale >= cfg.train.patience
-    run = partial(_run_epoch, stars=stars, member=member, cfg=cfg, axis_name=axis_name)
+    stopped = state.stale >= recipe.train.patience
+    run = partial(_run_epoch, stars=stars, member=member, recipe=recipe, axis_name=axis_name)
     return lax.cond(stopped, _stand_still, run, state)
 
 
@@ -372,13 +296,13 @@ def _stand_still(state: TrainState) -> tuple[TrainState, EpochSummary]:
 
 
 def _run_epoch(
-    state: TrainState, stars: Stars, member: Member, cfg: Config, axis_name: str | None
+    state: TrainState, stars: Stars, member: Member, recipe: Recipe, axis_name: str | None
 ) -> tuple[TrainState, EpochSummary]:
     n_rows = member.train.shape[0]
-    batch_size = min(cfg.train.batch_size, n_rows)
+    batch_size = min(recipe.train.batch_size, n_rows)
     n_steps = steps_per_epoch(n_rows, batch_size)
     rate = member.hyper.learning_rate * state.plateau.scale
-    optimizer = _optimizer(cfg, n_rows, rate)
+    optimizer = optimizer_of(recipe, n_rows, rate)
     order = jax.random.permutation(jax.random.fold_in(state.key, -1 - state.epoch), n_rows)
     order = order[: n_steps * batch_size].reshape(n_steps, batch_size)
     position, here = share(batch_size, axis_name)
@@ -387,13 +311,13 @@ def _run_epoch(
         chosen = chosen[position]
         weight = member.train_weight[chosen] * here
         batch = make_batch(stars, member.scalers, member.train[chosen], weight)
-        return train_step(carry, batch, member, optimizer, cfg, axis_name, position)
+        return train_step(carry, batch, member, optimizer, recipe, axis_name, position)
 
     new, steps = lax.scan(step, state, order)
     held_out, real = share(member.valid.shape[0], axis_name)
     valid_weight = member.valid_weight[held_out] * real
     valid = make_batch(stars, member.scalers, member.valid[held_out], valid_weight)
-    loss = validation_loss(new.params, valid, cfg, axis_name)
+    loss = validation_loss(new.params, valid, recipe, axis_name)
     improved = loss < new.best_loss
     new = new._replace(
         epoch=new.epoch + 1,
@@ -401,8 +325,8 @@ def _run_epoch(
         best_loss=jnp.where(improved, loss, new.best_loss),
         stale=jnp.where(improved, 0, new.stale + 1),
     )
-    if cfg.optim.schedule == "plateau":
-        _, plateau = make_plateau(cfg.optim).update((), state.plateau, value=loss)
+    if recipe.optim.schedule == "plateau":
+        _, plateau = make_plateau(recipe.optim).update((), state.plateau, value=loss)
         new = new._replace(plateau=plateau)
     faults = _faults(steps, new.params, loss)
     means = jax.tree.map(jnp.mean, steps)

@@ -61,10 +61,14 @@ from aspgap_jax.labels import LABELS
 from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.device import Stars, to_device
 from aspgap_jax.preprocessing.stars import TrainingSet
-from aspgap_jax.training import members as crossval
-from aspgap_jax.training import run as pipeline
-from aspgap_jax.training import step as train
+from aspgap_jax.runtime import parallel
+from aspgap_jax.training import loop, step
+from aspgap_jax.training.members import Member, fit_scalers, make_members
+from aspgap_jax.training.optimizer import make_optimizer, steps_per_epoch
 from aspgap_jax.training.pretraining import Pretrained
+from aspgap_jax.training.recipe import recipe_of
+from aspgap_jax.training.run import load_stars
+from aspgap_jax.training.step import TrainState, make_batch
 
 PAPER_STARS = 111_000
 PAPER_EPOCHS = 1000
@@ -76,16 +80,16 @@ class Job(NamedTuple):
     """A training that is ready for its first step, of one or more members."""
 
     stars: Stars
-    members: train.Member
+    members: Member
     cfg: Config
 
-    def states(self) -> train.TrainState:
-        n_xp = self.stars.xp.shape[1]
-        return crossval.init_states(self.cfg, self.members, n_xp=n_xp, n_pixels=N_PIXELS)
+    def states(self) -> TrainState:
+        return loop.init_states(self.members, recipe_of(self.cfg))
 
-    def epoch(self, states: train.TrainState) -> train.TrainState:
-        """One epoch, waited for."""
-        states, _ = crossval.train_epochs(states, self.stars, self.members, self.cfg)
+    def epoch(self, states: TrainState) -> TrainState:
+        """One epoch of the training loop, waited for."""
+        train_all = loop.epoch_of_all(recipe_of(self.cfg), parallel.ONE_DEVICE)
+        states, _ = train_all(states, self.stars, self.members)
         return jax.block_until_ready(states)
 
     def only(self, m: int) -> Job:
@@ -104,11 +108,11 @@ def make_job(sample: TrainingSet, cfg: Config, n_rows: int | None = None) -> Job
         rows = (rows[0]._replace(train=np.resize(rows[0].train, n_rows)),)
         rows = (rows[0]._replace(valid=rows[0].valid[:VALIDATED]),)
     device = to_device(sample, cfg.data.magnitude_exponent)
-    scalers = crossval.fit_scalers(device, rows, cfg.data)
+    scalers = fit_scalers(device, rows, cfg.data)
     init = functools.partial(model.init_apogee_decoder, cfg=cfg.model, n_pixels=N_PIXELS)
     decoders = jax.vmap(init)(jax.random.split(jax.random.key(0), len(rows)))
     nothing = jnp.zeros(len(rows))
-    members = crossval.make_members(rows, scalers, Pretrained(decoders, nothing, nothing), cfg)
+    members = make_members(rows, scalers, Pretrained(decoders, nothing, nothing), cfg)
     return Job(device, members, cfg)
 
 
@@ -145,17 +149,18 @@ def matmuls(jaxpr: Jaxpr, times: int = 1) -> Iterator[tuple[Shape, int]]:
 def step_matmuls(job: Job) -> Counter[Shape]:
     """The matmuls of one training step of the first member, read off its trace."""
     cfg = job.cfg
-    optimizer = train.make_optimizer(cfg.optim, cfg.train.epochs)
+    recipe = recipe_of(cfg)
+    optimizer = make_optimizer(recipe.optim, cfg.train.epochs, cfg.optim.learning_rate)
     rows = slice(0, cfg.train.batch_size)
 
-    def step(states: train.TrainState, members: train.Member) -> Any:
+    def one_step(states: TrainState, members: Member) -> Any:
         state, member = jax.tree.map(lambda leaf: leaf[0], (states, members))
         weight = member.train_weight[rows]
-        batch = train.make_batch(job.stars, member.scalers, member.train[rows], weight)
-        return train.train_step(state, batch, member, optimizer, cfg)
+        batch = make_batch(job.stars, member.scalers, member.train[rows], weight)
+        return step.train_step(state, batch, member, optimizer, recipe)
 
     found: Counter[Shape] = Counter()
-    traced = jax.make_jaxpr(step)(jax.eval_shape(job.states), job.members)
+    traced = jax.make_jaxpr(one_step)(jax.eval_shape(job.states), job.members)
     for shape, times in matmuls(traced.jaxpr):
         found[shape] += times
     return found
@@ -240,7 +245,7 @@ def torch_programs(job: Job, steps: int) -> dict[str, Callable[[], None]]:
     if on_gpu:
         torch.set_float32_matmul_precision("high")  # TensorFloat-32, as JAX by default
     member = jax.tree.map(lambda leaf: leaf[0], job.members)
-    scaled = train.make_batch(job.stars, member.scalers, member.train, member.train_weight)
+    scaled = make_batch(job.stars, member.scalers, member.train, member.train_weight)
     xp, truth, error = (
         torch.tensor(np.array(x), device=device)
         for x in (scaled.xp, scaled.labels, scaled.label_error)
@@ -279,7 +284,7 @@ def paper_on_gpu(sample: TrainingSet, options: argparse.Namespace) -> dict[str, 
         work = sum(shape.count * times for shape, times in shapes.items())
         programs = {"epoch": run, "matmuls": bare_matmuls(shapes, jnp.dtype(dtype))}
         seconds, bare = take_turns(programs, options.gpu_epochs).values()
-        n_steps = train.steps_per_epoch(PAPER_STARS, cfg.train.batch_size)
+        n_steps = steps_per_epoch(PAPER_STARS, cfg.train.batch_size)
         found[dtype] = {
             "minutes_of_1000_epochs": seconds * PAPER_EPOCHS / 60,
             "tflops_done": 2e-12 * work * n_steps / seconds,
@@ -307,7 +312,7 @@ def main() -> None:
     parser.add_argument("--profile", type=Path, help="folder for profiles of our steps")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     options = parser.parse_args()
-    sample = pipeline.load_stars("sample", "giants")
+    sample = load_stars("sample", "giants")
     paper = PRESETS["paper"]
     paper = replace(paper, train=replace(paper.train, batch_size=options.batch))
 

@@ -35,7 +35,6 @@ import tyro
 from tqdm import tqdm
 
 from aspgap_jax import labels
-from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.config import PRESETS, Config
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.prediction.assess import assess
@@ -44,11 +43,11 @@ from aspgap_jax.prediction.out_of_fold import label_unseen
 from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.cuts import format_cuts
 from aspgap_jax.preprocessing.device import to_device
-from aspgap_jax.training import members as crossval
-from aspgap_jax.training import run as pipeline
-from aspgap_jax.training.decoder_spectra import EMULATED, REAL
-from aspgap_jax.training.loss import hyper_of
-from aspgap_jax.training.pretraining import pretrain_decoders
+from aspgap_jax.training import run
+from aspgap_jax.training.loop import fit
+from aspgap_jax.training.members import fit_scalers, make_members
+from aspgap_jax.training.pretraining import pretrain
+from aspgap_jax.training.recipe import hyper_of, recipe_of
 from aspgap_jax.validation.bootstrap import paired_difference
 
 VARIANTS = {"with": (0.6, 0.4), "without": (0.6, 0.0), "without_1": (1.0, 0.0)}
@@ -92,27 +91,23 @@ def train(study: Ablation) -> tuple[dict[str, dict[str, np.ndarray]], str]:
         and what the APOGEE decoders were pre-trained on.
     """
     cfg = config(study)
-    settings = pipeline.Settings(study.data, study.select, True, cfg)
-    stars = pipeline.load_stars(study.data, study.select)
+    settings = run.Settings(study.data, study.select, True, cfg)
+    stars = run.load_stars(study.data, study.select)
     print(format_cuts(stars.cuts))
     study.out.mkdir(parents=True, exist_ok=True)
     splits = folds.all_splits(cfg, folds=True)
     rows = folds.split_rows(stars, cfg, splits)
     device = to_device(stars, cfg.data.magnitude_exponent)
-    scalers = crossval.fit_scalers(device, rows, cfg.data)
-    spectra = pipeline.decoder_spectra(study.out, settings, stars, rows)
-    start, scaled = crossval.start_pretraining(spectra.labels, scalers, cfg, n_pixels=N_PIXELS)
-    pretrained = pretrain_decoders(start, spectra, scaled, cfg)
+    scalers = fit_scalers(device, rows, cfg.data)
+    spectra = run.decoder_spectra(study.out, settings, stars, rows)
+    pretrained = pretrain(spectra, spectra.labels, scalers, cfg)
     weights = [
         hyper_of(replace(cfg, loss=replace(cfg.loss, alpha_xp=xp, alpha_apogee=apogee)))
         for xp, apogee in VARIANTS.values()
     ]
-    members = crossval.make_members(rows, scalers, pretrained, cfg, hypers=weights)
-    states = crossval.init_states(cfg, members, n_xp=stars.xp.shape[1], n_pixels=N_PIXELS)
+    members = make_members(rows, scalers, pretrained, cfg, hypers=weights)
     with tqdm(total=study.epochs, desc="train", unit="epoch", disable=None) as bar:
-        states = crossval.fit(
-            states, device, members, cfg, after_epoch=lambda states, summary: bar.update()
-        )
+        states = fit(device, members, recipe_of(cfg), after_epoch=lambda *_: bar.update())
     trainings = folds.assignments(cfg, splits) * len(VARIANTS)
     variant_of = np.repeat(list(VARIANTS), len(trainings) // len(VARIANTS))
     seed_of = np.array([training.seed for training in trainings])
@@ -128,7 +123,7 @@ def train(study: Ablation) -> tuple[dict[str, dict[str, np.ndarray]], str]:
         sigma = np.stack([np.hypot(one.aleatoric, one.epistemic) for one in found])
         error = np.hypot(sigma, stars.label_error)
         results[name] = {"residual": residual, "chi": residual / error}
-    return results, REAL if pipeline.has_real_spectra(settings) else EMULATED
+    return results, spectra.what
 
 
 def report(results: dict[str, dict[str, np.ndarray]], draws: int) -> dict[str, dict]:

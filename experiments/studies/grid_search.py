@@ -37,7 +37,6 @@ from jax import lax
 from tqdm import tqdm
 
 from aspgap_jax import labels, model, plots
-from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.config import PRESETS, Config
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
@@ -46,11 +45,12 @@ from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.device import to_device
 from aspgap_jax.preprocessing.scaling import Scalers
 from aspgap_jax.preprocessing.stars import TrainingSet
-from aspgap_jax.training import members as crossval
-from aspgap_jax.training import run as pipeline
-from aspgap_jax.training.decoder_spectra import emulated_spectra
-from aspgap_jax.training.loss import Hyper
-from aspgap_jax.training.pretraining import pretrain_decoders
+from aspgap_jax.training.decoder_spectra import emulated_spectra, emulation_labels
+from aspgap_jax.training.loop import fit
+from aspgap_jax.training.members import fit_scalers, make_members
+from aspgap_jax.training.pretraining import pretrain
+from aspgap_jax.training.recipe import Hyper, recipe_of
+from aspgap_jax.training.run import load_stars
 from aspgap_jax.typing import XP, Array, Float
 
 PAPER = 0.4
@@ -169,18 +169,14 @@ def train(study: Study, stars: TrainingSet) -> Found:
     splits = folds.all_splits(cfg, folds=True)
     rows = folds.split_rows(stars, cfg, splits)
     device = to_device(stars, cfg.data.magnitude_exponent)
-    scalers = crossval.fit_scalers(device, rows, cfg.data)
-    at = crossval.emulation_labels(stars, rows, cfg)
+    scalers = fit_scalers(device, rows, cfg.data)
+    at = emulation_labels(stars, rows, cfg)
     spectra = emulated_spectra(study.out / "emulated_spectra.h5", at)
-    start, scaled = crossval.start_pretraining(at, scalers, cfg, n_pixels=N_PIXELS)
-    pretrained = pretrain_decoders(start, spectra, scaled, cfg)
+    pretrained = pretrain(spectra, at, scalers, cfg)
     n_stars = float(np.mean([len(r.train) for r in rows]))
-    members = crossval.make_members(rows, scalers, pretrained, cfg, hypers=hypers(study, n_stars))
-    states = crossval.init_states(cfg, members, n_xp=stars.xp.shape[1], n_pixels=N_PIXELS)
+    members = make_members(rows, scalers, pretrained, cfg, hypers=hypers(study, n_stars))
     with tqdm(total=study.epochs, desc="grid", unit="epoch", disable=None) as bar:
-        states = crossval.fit(
-            states, device, members, cfg, after_epoch=lambda states, summary: bar.update()
-        )
+        states = fit(device, members, recipe_of(cfg), after_epoch=lambda *_: bar.update())
     shape = (*(len(values) for values in study.axes().values()), len(splits), study.seeds)
     mean = np.asarray(predicted(states.best_params, members.scalers, device.xp, cfg))
     residual = (mean - stars.labels[None]).reshape(*shape, *stars.labels.shape)
@@ -318,7 +314,7 @@ def main() -> None:
             raise InputError(f"{path}: of another grid: choose another --out")
         found = Found(np.array(stored["loss"]), np.array(stored["rms"]))
     else:
-        found = train(study, pipeline.load_stars("sample", "giants"))
+        found = train(study, load_stars("sample", "giants"))
     summary = summarise(study, found)
     write_text(path, json.dumps(summary, indent=2) + "\n")
     print_table(summary)

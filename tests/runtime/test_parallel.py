@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -18,15 +17,16 @@ from jax import lax
 from aspgap_jax.errors import InputError
 from aspgap_jax.runtime import parallel
 from aspgap_jax.runtime.parallel import Layout
-from aspgap_jax.training import members as crossval
-from aspgap_jax.training import step as train
+from aspgap_jax.training.loop import epoch_of_all
+from aspgap_jax.training.step import TrainState, make_batch, share, train_step
 from support import TESTS
-from support.small_training import CFG, distance, flat, one, prepare, trained
+from support.small_training import RECIPE, copied, distance, flat, one, prepare, trained
 
 WORKER = """
 import sys
 from pathlib import Path
 import numpy as np
+from aspgap_jax.files.orbax import wait_for_others
 from aspgap_jax.runtime import parallel
 port, process_id, out = sys.argv[1:]
 assert parallel.initialize(f"127.0.0.1:{port}", 2, int(process_id))
@@ -36,20 +36,20 @@ layout = parallel.choose()
 assert (layout.kind, len(layout.devices)) == ("mesh", 2)
 result = flat(trained(layout))
 np.save(Path(out) / f"{process_id}.npy", result)
-parallel.wait_for_all("saved")
+wait_for_others("saved")
 assert parallel.is_main() == (process_id == "0")
 """
 
 
 @pytest.fixture(scope="module")
-def single() -> train.TrainState:
+def single() -> TrainState:
     states = trained(parallel.ONE_DEVICE)
     assert int(states.step[0]) == 24
     return states
 
 
 @pytest.mark.parametrize(("kind", "count"), [("pmap", 4), ("mesh", 4), ("pmap", 3)])
-def test_devices_train_as_one(kind: str, count: int, single: train.TrainState) -> None:
+def test_devices_train_as_one(kind: str, count: int, single: TrainState) -> None:
     """Every term, noise and dropout on; the last device has fewer stars than the others."""
     many = trained(parallel.choose(kind, count))
     assert distance(many.params, single.params) < 1e-5
@@ -64,12 +64,12 @@ def test_the_gradient_is_not_multiplied_by_the_number_of_devices(kind: str) -> N
     optimizer = optax.sgd(0.01)
     state = state._replace(opt_state=optimizer.init(state.params))
 
-    def step(state: train.TrainState, axis_name: str | None) -> train.TrainState:
-        position, here = train.share(30, axis_name)
-        batch = train.make_batch(stars, member.scalers, member.train[position], here)
-        return train.train_step(state, batch, member, optimizer, CFG, axis_name, position)[0]
+    def step(state: TrainState, axis_name: str | None) -> TrainState:
+        position, here = share(30, axis_name)
+        batch = make_batch(stars, member.scalers, member.train[position], here)
+        return train_step(state, batch, member, optimizer, RECIPE, axis_name, position)[0]
 
-    def moved(layout: Layout) -> train.TrainState:
+    def moved(layout: Layout) -> TrainState:
         run = parallel.over_devices(layout, step)
         after = parallel.one_copy(layout, run(parallel.replicate(layout, state)))
         return jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), after.params, state.params)
@@ -82,16 +82,16 @@ def test_the_gradient_is_not_multiplied_by_the_number_of_devices(kind: str) -> N
 def test_training_moves_between_layouts() -> None:
     """A training goes on with other devices than it began with."""
     stars, members, states = prepare()
-    whole, parts = states, jax.tree.map(jnp.copy, states)
+    whole, parts = states, copied(states)
     for layout in (parallel.choose("pmap", 4), parallel.choose("one")):
         placed = parallel.replicate(layout, (parts, stars, members))
-        parts = parallel.one_copy(layout, crossval.train_epochs(*placed, CFG, layout)[0])
-        whole, _ = crossval.train_epochs(whole, stars, members, CFG)
+        parts = parallel.one_copy(layout, epoch_of_all(RECIPE, layout)(*placed)[0])
+        whole, _ = epoch_of_all(RECIPE, parallel.ONE_DEVICE)(whole, stars, members)
     assert distance(parts.params, whole.params) < 1e-5
     assert jax.random.key_data(parts.key).tolist() == jax.random.key_data(whole.key).tolist()
 
 
-def test_two_processes_train_as_one(single: train.TrainState, tmp_path: Path) -> None:
+def test_two_processes_train_as_one(single: TrainState, tmp_path: Path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]

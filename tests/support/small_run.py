@@ -13,7 +13,7 @@ from aspgap_jax.preprocessing.selection import SELECTIONS
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.sample import load_sample
 from aspgap_jax.survey.store import write_training_store
-from aspgap_jax.training import run as pipeline
+from aspgap_jax.training.run import Settings, cross_validate
 from support.made_up import made_up_stars
 from support.tiny import TINY
 
@@ -60,8 +60,8 @@ def make_run(folder: Path) -> Path:
     """Cross-validate them; returns the folder of the run."""
     store = folder / "giants.h5"
     write_training_store(store, made_up_giants())
-    settings = pipeline.Settings(data=str(store), select="usable", folds=True, config=CFG)
-    pipeline.cross_validate(folder / "run", settings)
+    settings = Settings(data=str(store), select="usable", folds=True, config=CFG)
+    cross_validate(folder / "run", settings)
     return folder / "run"
 
 
@@ -71,6 +71,6 @@ def make_sample_run(folder: Path, n_stars: int = 5000) -> Path:
     rows = np.random.default_rng(7).choice(len(stars), n_stars, replace=False)
     store = folder / "giants.h5"
     write_training_store(store, stars.where(np.sort(rows)))
-    settings = pipeline.Settings(data=str(store), select="giants", folds=True, config=CFG)
-    pipeline.cross_validate(folder / "run", settings)
+    settings = Settings(data=str(store), select="giants", folds=True, config=CFG)
+    cross_validate(folder / "run", settings)
     return folder / "run"

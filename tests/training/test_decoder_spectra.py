@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -8,10 +9,17 @@ import pytest
 
 from aspgap_jax import labels, synthesis
 from aspgap_jax.apstar import N_PIXELS
+from aspgap_jax.config import Pretrain
 from aspgap_jax.errors import InputError
 from aspgap_jax.training import decoder_spectra
-from aspgap_jax.training.decoder_spectra import EMULATED, REAL, emulated_spectra, real_spectra
-from aspgap_jax.training.pretraining import training_count
+from aspgap_jax.training.decoder_spectra import (
+    EMULATED,
+    REAL,
+    draw_labels,
+    emulated_spectra,
+    real_spectra,
+)
+from aspgap_jax.training.spectra_batches import training_count
 
 N_ROWS = 240
 
@@ -109,3 +117,15 @@ def test_emulated_spectra_are_made_once(tmp_path: Path, monkeypatch: pytest.Monk
         assert asked == [25, 25, 10]
     emulated_spectra(path, at + 1)
     assert len(asked) == 6, "other labels, other spectra"
+
+
+def test_labels_are_drawn_inside_the_range_and_shaken() -> None:
+    truth = np.random.default_rng(2).normal(size=(50, 4)).astype(np.float32)
+    cfg = Pretrain(n_spectra=500, label_jitter=0.1)
+    drawn = draw_labels(truth, cfg, np.random.default_rng(0))
+    assert drawn.shape == (500, 4)
+    assert (drawn >= truth.min(axis=0)).all()
+    assert (drawn <= truth.max(axis=0)).all()
+    assert not np.isin(drawn[:, 0], truth[:, 0]).all()
+    still = draw_labels(truth, replace(cfg, label_jitter=0.0), np.random.default_rng(0))
+    assert {tuple(row) for row in still} <= {tuple(row) for row in truth}

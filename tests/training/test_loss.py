@@ -11,6 +11,7 @@ from scipy import integrate, stats
 from aspgap_jax.config import Config, Loss
 from aspgap_jax.model import Outputs, Params
 from aspgap_jax.training import loss
+from aspgap_jax.training.recipe import Hyper, hyper_of
 
 N_STARS, N_LABELS = 32, 4
 
@@ -29,8 +30,8 @@ def made_up(n: int = N_STARS) -> tuple[Outputs, jax.Array, jax.Array, jax.Array,
     return outputs, labels, error, weight, params
 
 
-def weights(cfg: Loss) -> loss.Hyper:
-    return loss.hyper_of(Config(loss=cfg))
+def weights(cfg: Loss) -> Hyper:
+    return hyper_of(Config(loss=cfg))
 
 
 def in_float64(*arrays: jax.Array) -> list[np.ndarray]:

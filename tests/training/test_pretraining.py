@@ -4,6 +4,7 @@ import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import jax
@@ -11,12 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aspgap_jax import model
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.config import Config, Model, Pretrain
 from aspgap_jax.errors import InputError
-from aspgap_jax.training import pretraining
+from aspgap_jax.preprocessing.scaling import RobustScaler, Scalers
+from aspgap_jax.training import spectra_batches
 from aspgap_jax.training.decoder_spectra import DecoderSpectra
-from aspgap_jax.training.pretraining import ArraySpectra, PretrainState, training_count
+from aspgap_jax.training.pretraining import Pretrained, PretrainState, pretrain
+from aspgap_jax.training.spectra_batches import (
+    ArraySpectra,
+    SpectraReader,
+    pools_of_epoch,
+    read_batches,
+    training_count,
+)
 
 N_SPECTRA = 300
 CFG = Config(
@@ -33,9 +43,11 @@ def made_up(n_splits: int = 2, n_pixels: int = 20) -> tuple[np.ndarray, np.ndarr
     return flux.astype(np.float32), labels
 
 
-def begin(n_pixels: int, cfg: Config = CFG, n_splits: int = 2) -> PretrainState:
-    keys = jax.random.split(jax.random.key(1), n_splits)
-    return pretraining.init_pretraining(keys, cfg, n_spectra=N_SPECTRA, n_pixels=n_pixels)
+def run(spectra: SpectraReader, labels: np.ndarray, cfg: Config = CFG, **how: Any) -> Pretrained:
+    """Pre-training on labels that are scaled already."""
+    n_splits = len(labels)
+    as_it_is = RobustScaler(jnp.zeros((n_splits, 4)), jnp.ones((n_splits, 4)))
+    return pretrain(spectra, labels, Scalers(as_it_is, as_it_is), cfg, **how)
 
 
 def assert_equal(a: object, b: object) -> None:
@@ -46,8 +58,8 @@ def assert_equal(a: object, b: object) -> None:
 @pytest.fixture
 def small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several pools an epoch, and batches that begin in one and end in the next."""
-    monkeypatch.setattr(pretraining, "BLOCK_ROWS", 8)
-    monkeypatch.setattr(pretraining, "POOL_ROWS", 64)
+    monkeypatch.setattr(spectra_batches, "BLOCK_ROWS", 8)
+    monkeypatch.setattr(spectra_batches, "POOL_ROWS", 64)
 
 
 @dataclass
@@ -72,11 +84,11 @@ def test_batches_hold_every_row_once_in_the_stated_order(
     small_pools: None, batch_size: int
 ) -> None:
     source = Watched(270, [])
-    pools = pretraining._pools(270, np.random.default_rng(0))
+    pools = pools_of_epoch(270, np.random.default_rng(0))
     order = np.concatenate([pool.rows() for pool in pools])
     np.testing.assert_array_equal(np.sort(order), np.arange(270))
     assert (np.diff(order) != 1).mean() > 0.9, "shuffled"
-    batches = list(pretraining._read_batches(source, pools, batch_size))
+    batches = list(read_batches(source, pools, batch_size))
     assert [len(batch[0]) for batch in batches] == [batch_size] * (270 // batch_size)
     seen = np.concatenate([batch[0, :, 0] for batch in batches])
     np.testing.assert_array_equal(seen, order[: len(seen)])
@@ -85,7 +97,7 @@ def test_batches_hold_every_row_once_in_the_stated_order(
 
 def test_up_to_a_pool_the_order_is_any_permutation() -> None:
     rng = np.random.default_rng(5)
-    first = [pretraining._pools(100, rng)[0].rows()[0] for _ in range(3000)]
+    first = [pools_of_epoch(100, rng)[0].rows()[0] for _ in range(3000)]
     # Uniform: 30 a row, Poisson.
     counts = np.bincount(first, minlength=100)
     assert counts.min() > 30 - 5 * 30**0.5
@@ -95,11 +107,8 @@ def test_up_to_a_pool_the_order_is_any_permutation() -> None:
 @pytest.mark.usefixtures("small_pools")
 def test_streamed_is_bit_for_bit_what_is_held_in_memory() -> None:
     flux, labels = made_up()
-    source, scaled = ArraySpectra(flux), jnp.asarray(labels)
-    held, streamed = (
-        pretraining.pretrain_decoders(begin(20), source, scaled, CFG, device_bytes=limit)
-        for limit in (flux.nbytes, 0)
-    )
+    source = ArraySpectra(flux)
+    held, streamed = (run(source, labels, device_bytes=limit) for limit in (flux.nbytes, 0))
     assert_equal(held, streamed)
     # The splits see other spectra and begin with other parameters.
     assert not np.array_equal(held.loss[0], held.loss[1])
@@ -110,35 +119,35 @@ def test_held_out_spectra_are_not_trained_on_and_state_the_precision() -> None:
     flux, labels = made_up()
     n_train = training_count(N_SPECTRA)
     assert n_train == 270
-    run = pretraining.pretrain_decoders(begin(20), ArraySpectra(flux), jnp.asarray(labels), CFG)
+    trained = run(ArraySpectra(flux), labels)
     other = labels.copy()
     other[:, n_train:] += 1.0
-    moved = pretraining.pretrain_decoders(begin(20), ArraySpectra(flux), jnp.asarray(other), CFG)
-    assert_equal(run.decoder, moved.decoder)
+    moved = run(ArraySpectra(flux), other)
+    assert_equal(trained.decoder, moved.decoder)
     for split in range(2):
-        decoder = jax.tree.map(lambda leaf, split=split: leaf[split], run.decoder)
-        predicted = pretraining.model.decode_apogee(
-            CFG.model, decoder, jnp.asarray(flux[split, n_train:])
-        )
+        decoder = jax.tree.map(lambda leaf, split=split: leaf[split], trained.decoder)
+        predicted = model.decode_apogee(CFG.model, decoder, jnp.asarray(flux[split, n_train:]))
         residual = np.asarray(predicted) - labels[split, n_train:]
-        np.testing.assert_allclose(run.rms[split], np.sqrt((residual**2).mean(0)), rtol=1e-5)
+        np.testing.assert_allclose(trained.rms[split], np.sqrt((residual**2).mean(0)), rtol=1e-5)
 
 
 def test_it_learns_and_a_resumed_one_ends_the_same() -> None:
     flux, labels = made_up()
-    cfg = replace(CFG, pretrain=replace(CFG.pretrain, epochs=12, learning_rate=1e-2))
-    states = []
-    whole = pretraining.pretrain_decoders(
-        begin(20, cfg),
-        ArraySpectra(flux),
-        jnp.asarray(labels),
-        cfg,
-        after_epoch=lambda state: states.append(jax.tree.map(jnp.copy, state)),
-    )
+    cfg = replace(CFG, pretrain=replace(CFG.pretrain, epochs=12, learning_rate=2e-2))
+    states: list[PretrainState] = []
+    losses: list[float] = []
+
+    def after_epoch(epoch: int, state: PretrainState, loss: float) -> None:
+        assert epoch == int(state.epoch)
+        states.append(jax.tree.map(jnp.copy, state))
+        losses.append(loss)
+
+    whole = run(ArraySpectra(flux), labels, cfg, after_epoch=after_epoch)
+    np.testing.assert_allclose(losses, whole.loss.mean(axis=0), rtol=1e-6)
     assert (whole.loss[:, -1] < 0.85 * whole.loss[:, 0]).all()
     assert [int(state.epoch) for state in states] == list(range(1, 13))
     for start in (states[4], states[-1]):
-        resumed = pretraining.pretrain_decoders(start, ArraySpectra(flux), jnp.asarray(labels), cfg)
+        resumed = run(ArraySpectra(flux), labels, cfg, start=start)
         assert_equal(whole, resumed)
 
 
@@ -146,7 +155,7 @@ def test_a_loss_that_is_not_finite_is_named() -> None:
     flux, labels = made_up()
     flux[0, 3] = np.inf
     with pytest.raises(InputError, match=r"epoch 1 of the APOGEE decoder.*learning-rate"):
-        pretraining.pretrain_decoders(begin(20), ArraySpectra(flux), jnp.asarray(labels), CFG)
+        run(ArraySpectra(flux), labels)
 
 
 @pytest.mark.usefixtures("small_pools")
@@ -157,36 +166,21 @@ def test_a_store_larger_than_the_limit_takes_bounded_memory(tmp_path: Path) -> N
     rows = np.arange(N_SPECTRA)[None]
     source = DecoderSpectra(tmp_path / "store.h5", "spectra", rows, labels, "made up")
     cfg = replace(CFG, model=Model(apogee_decoder=(2,)), pretrain=Pretrain(epochs=2, batch_size=8))
-    scaled, whole = jnp.asarray(labels), flux.nbytes
+    whole = flux.nbytes
     del flux
 
-    def peak(device_bytes: int) -> tuple[int, pretraining.Pretrained]:
+    def peak(device_bytes: int) -> tuple[int, Pretrained]:
         tracemalloc.start()
         try:
-            state = begin(N_PIXELS, cfg, n_splits=1)
-            made = pretraining.pretrain_decoders(
-                state, source, scaled, cfg, device_bytes=device_bytes
-            )
+            made = run(source, labels, cfg, device_bytes=device_bytes)
             return tracemalloc.get_traced_memory()[1], made
         finally:
             tracemalloc.stop()
 
-    pool, batch = (4 * n * N_PIXELS for n in (pretraining.POOL_ROWS, 8))
+    pool, batch = (4 * n * N_PIXELS for n in (spectra_batches.POOL_ROWS, 8))
     held_peak, held = peak(whole)
     streamed_peak, streamed = peak(whole // 2)
     # A pool, batches (made, waiting, used, begun), and 2 MB for Python's own objects.
     assert streamed_peak < pool + 4 * batch + 2**21 < 0.6 * whole
     assert held_peak > 0.85 * whole
     assert_equal(held, streamed)
-
-
-def test_labels_are_drawn_inside_the_range_and_shaken() -> None:
-    truth = np.random.default_rng(2).normal(size=(50, 4)).astype(np.float32)
-    cfg = Pretrain(n_spectra=500, label_jitter=0.1)
-    drawn = pretraining.draw_labels(truth, cfg, np.random.default_rng(0))
-    assert drawn.shape == (500, 4)
-    assert (drawn >= truth.min(axis=0)).all()
-    assert (drawn <= truth.max(axis=0)).all()
-    assert not np.isin(drawn[:, 0], truth[:, 0]).all()
-    still = pretraining.draw_labels(truth, replace(cfg, label_jitter=0.0), np.random.default_rng(0))
-    assert {tuple(row) for row in still} <= {tuple(row) for row in truth}

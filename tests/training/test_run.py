@@ -36,11 +36,10 @@ from aspgap_jax.prediction import bundle as bundles
 from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.folds import fold_of
 from aspgap_jax.survey.store import write_training_store
-from aspgap_jax.training import loop as fitting
-from aspgap_jax.training import members as crossval
-from aspgap_jax.training import run as pipeline
-from aspgap_jax.training.pretraining import training_count
-from aspgap_jax.training.run import Settings
+from aspgap_jax.training import log, loop
+from aspgap_jax.training import run as running
+from aspgap_jax.training.run import Settings, cross_validate, decoder_spectra, train
+from aspgap_jax.training.spectra_batches import training_count
 from aspgap_jax.training.step import EpochSummary, TrainState
 from support import TESTS
 from support.bundles import mixture, predicted_by_hand
@@ -96,7 +95,7 @@ def settings(store: Path) -> Settings:
 def run(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished cross-validation."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    pipeline.cross_validate(folder, settings, ALWAYS)
+    cross_validate(folder, settings, ALWAYS)
     return folder
 
 
@@ -134,7 +133,7 @@ def test_held_out_stars_have_no_influence(run: Path, settings: Settings, tmp_pat
     stars.labels[out] = stars.labels[out][::-1]
     write_training_store(tmp_path / "spoilt.h5", stars)
     spoilt = replace(settings, data=str(tmp_path / "spoilt.h5"))
-    pipeline.train(tmp_path / "run", spoilt, ALWAYS)
+    train(tmp_path / "run", spoilt, ALWAYS)
     trained = [bundles.load_networks(folder)[0] for folder in (run, tmp_path / "run")]
     for a, b in zip(*map(jax.tree.leaves, trained), strict=True):
         np.testing.assert_array_equal(a[:2], b[:2])
@@ -160,23 +159,23 @@ def test_interrupted_run_ends_like_the_whole_one(
         assert (folder / "checkpoints" / "pretraining" / "2").is_dir()
         raise KeyboardInterrupt
 
-    records = fitting.records
+    records = log.records
     target, name, replacement = {
-        "emulation": (pipeline, "emulated_spectra", interrupt),
-        "pre-training": (pipeline, "decoder_precision", interrupt_before_training),
-        "training": (fitting, "records", interrupt_epoch_4),
+        "emulation": (running, "emulated_spectra", interrupt),
+        "pre-training": (running, "decoder_precision", interrupt_before_training),
+        "training": (log, "records", interrupt_epoch_4),
         "after training": (bundles, "save_bundle", interrupt),
     }[where]
     with monkeypatch.context() as patch:
         patch.setattr(target, name, replacement)
         with pytest.raises(KeyboardInterrupt):
-            pipeline.cross_validate(folder, settings, ALWAYS)
+            cross_validate(folder, settings, ALWAYS)
     assert not (folder / "bundle" / "bundle.json").exists()
     if where == "training":
         # A kill in the middle of a line.
-        with (folder / "log.jsonl").open("a") as log:
-            log.write('{"epoch": 4, "memb')
-    pipeline.cross_validate(folder, settings, ALWAYS)
+        with (folder / "log.jsonl").open("a") as file:
+            file.write('{"epoch": 4, "memb')
+    cross_validate(folder, settings, ALWAYS)
 
     whole, _ = bundles.load_bundle(run)
     resumed, _ = bundles.load_bundle(folder)
@@ -214,9 +213,9 @@ def test_train_then_predict(
     config = tmp_path / "settings.json"
     config.write_text(json.dumps(json.loads(to_json(CFG)) | {"cv": {"seeds": 1}}))
     out = tmp_path / "run"
-    train = ["train", "--data", str(store), "--select", "usable", "--out", str(out)]
-    train += ["--devices", "1"]
-    assert main([*train, "--config", str(config)]) == 0
+    command = ["train", "--data", str(store), "--select", "usable", "--out", str(out)]
+    command += ["--devices", "1"]
+    assert main([*command, "--config", str(config)]) == 0
     # Stars that APOGEE has not measured are what prediction is for.
     unknown = made_up_stars(30, seed=1)
     unknown.labels[:20] = np.nan
@@ -250,7 +249,7 @@ def test_a_store_with_apogee_spectra_pre_trains_on_them(tmp_path: Path) -> None:
     run_stars = stars.where(chosen)
     splits = folds.all_splits(CFG, folds=True)
     rows = folds.split_rows(run_stars, CFG, splits)
-    found = pipeline.decoder_spectra(tmp_path, settings, run_stars, rows)
+    found = decoder_spectra(tmp_path, settings, run_stars, rows)
     assert found.what.startswith("real")
     assert found.shape == (2, CFG.pretrain.n_spectra, N_PIXELS)
     n_train = training_count(CFG.pretrain.n_spectra)
@@ -265,19 +264,19 @@ def test_a_store_with_apogee_spectra_pre_trains_on_them(tmp_path: Path) -> None:
     with h5py.File(path, "a") as file:
         file["spectra"][:] = flux
     with pytest.raises(InputError, match="0 training stars of a fold have an APOGEE spectrum"):
-        pipeline.decoder_spectra(tmp_path, settings, run_stars, rows)
+        decoder_spectra(tmp_path, settings, run_stars, rows)
 
 
 def test_a_run_folder_of_another_config(run: Path, settings: Settings, tmp_path: Path) -> None:
     other = replace(settings, config=replace(CFG, train=replace(CFG.train, epochs=7)))
     with pytest.raises(InputError, match=r"config.train.epochs is 6 there and 7 here"):
-        pipeline.train(run, other, ALWAYS)
+        train(run, other, ALWAYS)
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(InputError, match="not empty and no run"):
-        pipeline.train(tmp_path, settings, ALWAYS)
+        train(tmp_path, settings, ALWAYS)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match="no valid JSON"):
-        pipeline.train(tmp_path, settings, ALWAYS)
+        train(tmp_path, settings, ALWAYS)
 
 
 def test_a_start_that_fails_blocks_nothing(
@@ -304,12 +303,12 @@ def test_a_start_that_fails_blocks_nothing(
         assert error.count("\n") == 1
         assert not (folder / "config.json").exists()
     # Killed where the settings were written and nothing was done: they may change.
-    pipeline.keep_settings(folder, replace(settings, select="giants"))
-    _, _, used = pipeline.train(folder, replace(settings, data=str(bare)), ALWAYS)
+    running.keep_settings(folder, replace(settings, select="giants"))
+    _, _, used = train(folder, replace(settings, data=str(bare)), ALWAYS)
     assert len(used) == len(stars)
     assert json.loads((folder / "config.json").read_text())["select"] == "usable"
     with pytest.raises(InputError, match="select is usable there and giants here"):
-        pipeline.train(folder, replace(settings, data=str(bare), select="giants"), ALWAYS)
+        train(folder, replace(settings, data=str(bare), select="giants"), ALWAYS)
 
 
 @pytest.mark.parametrize(
@@ -325,8 +324,8 @@ def test_a_column_that_says_nothing_is_named(
     stars = made_up_stars()
     stars.xp[:, 5] = value
     write_training_store(tmp_path / "stars.h5", stars)
-    train = ["train", "--data", str(tmp_path / "stars.h5"), "--select", "usable"]
-    assert main([*train, "--out", str(tmp_path / "run")]) == 2
+    command = ["train", "--data", str(tmp_path / "stars.h5"), "--select", "usable"]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -342,12 +341,12 @@ def test_a_corrupt_checkpoint_is_one_clear_line(
     with monkeypatch.context() as patch:
         patch.setattr(bundles, "save_bundle", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            pipeline.train(tmp_path / "run", settings, ALWAYS)
+            train(tmp_path / "run", settings, ALWAYS)
     for path in (tmp_path / "run" / "checkpoints" / "training").rglob("*"):
         if path.is_file() and path.stat().st_size > 1000:
             path.write_bytes(b"\0" * 100)
     with pytest.raises(InputError, match=r"checkpoint cannot be read .*delete that folder") as info:
-        pipeline.train(tmp_path / "run", settings, ALWAYS)
+        train(tmp_path / "run", settings, ALWAYS)
     assert "\n" not in str(info.value)
 
 
@@ -361,12 +360,12 @@ def test_a_run_goes_on_with_another_number_of_devices(
             raise KeyboardInterrupt
         return records(epoch, *args)
 
-    records = fitting.records
+    records = log.records
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "records", interrupt_epoch_4)
+        patch.setattr(log, "records", interrupt_epoch_4)
         with pytest.raises(KeyboardInterrupt):
-            pipeline.train(tmp_path / "run", settings, replace(ALWAYS, devices=first))
-    pipeline.train(tmp_path / "run", settings, replace(ALWAYS, devices=then))
+            train(tmp_path / "run", settings, replace(ALWAYS, devices=first))
+    train(tmp_path / "run", settings, replace(ALWAYS, devices=then))
     trained = [bundles.load_networks(folder)[0] for folder in (run, tmp_path / "run")]
     for a, b in zip(*map(jax.tree.leaves, trained), strict=True):
         # Not one by one: Adam makes much of the rounding of a gradient that is near zero.
@@ -378,24 +377,24 @@ def test_a_run_goes_on_with_another_number_of_devices(
 def test_of_a_training_that_diverges_the_last_good_state_is_kept(
     run: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def diverge(states: TrainState, *args: object, after_epoch: Callable, **more: object) -> None:
-        def stop_in_epoch_3(states: TrainState, summary: EpochSummary) -> None:
-            after_epoch(states, summary)
+    def diverge(*args: object, after_epoch: Callable, **more: object) -> None:
+        def stop_in_epoch_3(epoch: int, states: TrainState, summary: EpochSummary) -> None:
+            after_epoch(epoch, states, summary)
             if int(states.epoch.max()) == 2:
-                raise crossval.Diverged("epoch 3: kl (member 1) not finite", states, 3)
+                raise loop.Diverged("epoch 3: kl (member 1) not finite", states, 3)
 
-        fit(states, *args, after_epoch=stop_in_epoch_3, **more)
+        fit(*args, after_epoch=stop_in_epoch_3, **more)
 
-    fit = crossval.fit
+    fit = loop.fit
     folder, rarely = tmp_path / "run", replace(ALWAYS, checkpoint_seconds=1e6)
     with monkeypatch.context() as patch:
-        patch.setattr(crossval, "fit", diverge)
+        patch.setattr(loop, "fit", diverge)
         with pytest.raises(InputError, match="epoch 3"):
-            pipeline.train(folder, settings, rarely)
+            train(folder, settings, rarely)
     assert [path.name for path in (folder / "checkpoints" / "training").iterdir()] == ["2"]
     assert not (folder / "bundle").exists()
     # The state is good: from there the run ends as ever.
-    pipeline.train(folder, settings, rarely)
+    train(folder, settings, rarely)
     whole, resumed = (bundles.load_bundle(path)[0] for path in (run, folder))
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -433,16 +432,15 @@ labels.LABELS += (
     ),
 )
 from aspgap_jax.suite import evaluation
-from aspgap_jax.training import run as pipeline
-from aspgap_jax.config import from_json
-from aspgap_jax.config import Execution
+from aspgap_jax.training.run import Settings, cross_validate
+from aspgap_jax.config import Execution, from_json
 from aspgap_jax.survey.store import write_training_store
 from support.made_up import made_up_stars
 
 folder = Path(sys.argv[1])
 write_training_store(folder / "five.h5", made_up_stars())
-settings = pipeline.Settings(str(folder / "five.h5"), "usable", True, from_json(sys.argv[2]))
-predictions = pipeline.cross_validate(folder / "run", settings, Execution(devices=1))
+settings = Settings(str(folder / "five.h5"), "usable", True, from_json(sys.argv[2]))
+predictions = cross_validate(folder / "run", settings, Execution(devices=1))
 print(predictions.prediction.shape)
 print(evaluation.evaluate(folder / "run"))
 """

@@ -8,9 +8,10 @@ import numpy as np
 import optax
 
 from aspgap_jax import model
-from aspgap_jax.config import Optim
-from aspgap_jax.training import step as train
-from aspgap_jax.training.loss import hyper_of
+from aspgap_jax.config import OptimForm
+from aspgap_jax.training.optimizer import make_optimizer
+from aspgap_jax.training.recipe import hyper_of, recipe_of
+from aspgap_jax.training.step import make_batch, train_step
 from support.small_training import CFG, assert_close, one, prepare
 
 
@@ -18,13 +19,13 @@ def test_padding_has_no_influence() -> None:
     stars, members, states = prepare()
     member, state = one(members, 0), one(states, 0)
     cfg = replace(CFG, model=replace(CFG.model, dropout=0.0), train=replace(CFG.train, noise=0.0))
-    optimizer = train.make_optimizer(cfg.optim, 10)
-    batch = train.make_batch(stars, member.scalers, member.train[:24], jnp.ones(24))
-    padded = train.make_batch(
+    optimizer = make_optimizer(cfg.optim, 10, cfg.optim.learning_rate)
+    batch = make_batch(stars, member.scalers, member.train[:24], jnp.ones(24))
+    padded = make_batch(
         stars, member.scalers, member.train[:32], (jnp.arange(32) < 24).astype(jnp.float32)
     )
     padded = padded._replace(labels=jnp.where(padded.weight[:, None] > 0, padded.labels, 7.0))
-    step = jax.jit(lambda batch: train.train_step(state, batch, member, optimizer, cfg))
+    step = jax.jit(lambda batch: train_step(state, batch, member, optimizer, recipe_of(cfg)))
     plain, one_step = step(batch)
     with_padding, padded_step = step(padded)
     np.testing.assert_allclose(one_step.total, padded_step.total, rtol=1e-5)
@@ -37,10 +38,10 @@ def test_penalties_reach_the_trainable_blocks_alone() -> None:
     member, state = one(members, 0), one(states, 0)
     optimizer = optax.sgd(1.0)
     state = state._replace(opt_state=optimizer.init(state.params))
-    batch = train.make_batch(stars, member.scalers, member.train[:32], jnp.ones(32))
+    batch = make_batch(stars, member.scalers, member.train[:32], jnp.ones(32))
     quiet = replace(CFG, model=replace(CFG.model, dropout=0.0), train=replace(CFG.train, noise=0.0))
     n_stars = float(member.train_weight.sum())
-    step = jax.jit(lambda member: train.train_step(state, batch, member, optimizer, quiet)[0])
+    step = jax.jit(lambda member: train_step(state, batch, member, optimizer, recipe_of(quiet))[0])
     hyper = hyper_of(quiet)
     with_l1, without = (
         step(member._replace(hyper=hyper._replace(l1=jnp.float32(l1)))).params for l1 in (0.5, 0.0)
@@ -53,7 +54,7 @@ def test_penalties_reach_the_trainable_blocks_alone() -> None:
 def test_the_hallucinator_learns_through_the_frozen_decoder() -> None:
     stars, members, states = prepare()
     member, state = one(members, 0), one(states, 0)
-    batch = train.make_batch(stars, member.scalers, member.train[:32], jnp.ones(32))
+    batch = make_batch(stars, member.scalers, member.train[:32], jnp.ones(32))
 
     def branch(params: model.Params) -> jax.Array:
         outputs = model.apply(CFG.model, params, member.decoder, batch.xp)
@@ -68,13 +69,13 @@ def test_the_hallucinator_learns_through_the_frozen_decoder() -> None:
 def test_optimiser_clips_before_it_updates_and_decays_as_pytorch() -> None:
     params = {"w": jnp.array([2.0, -4.0])}
     huge = {"w": jnp.array([3e3, -4e3])}
-    clipped = train.make_optimizer(Optim(learning_rate=1.0, clip_norm=5.0), 10)
+    clipped = make_optimizer(OptimForm(clip_norm=5.0), 10, 1.0)
     state = clipped.init(params)
     _, state = clipped.update(huge, state, params)
     moment = next(s for s in jax.tree.leaves(state) if s.shape == (2,))
     # First moment: 0.1 x the gradient, which has norm 5 and not 5,000.
     np.testing.assert_allclose(moment, [0.3, -0.4], rtol=1e-5)
-    decayed = train.make_optimizer(Optim(learning_rate=1.0, weight_decay=0.5), 10)
+    decayed = make_optimizer(OptimForm(weight_decay=0.5), 10, 1.0)
     _, state = decayed.update({"w": jnp.zeros(2)}, decayed.init(params), params)
     moment = next(s for s in jax.tree.leaves(state) if s.shape == (2,))
     np.testing.assert_allclose(moment, [0.1, -0.2], rtol=1e-5)
@@ -82,15 +83,14 @@ def test_optimiser_clips_before_it_updates_and_decays_as_pytorch() -> None:
 
 def test_decoupled_decay_shrinks_parameters_beside_the_update() -> None:
     params = {"w": jnp.array([2.0, -4.0])}
-    cfg = Optim(learning_rate=0.1, weight_decay=0.5, decoupled=True)
-    optimizer = train.make_optimizer(cfg, 10)
+    optimizer = make_optimizer(OptimForm(weight_decay=0.5, decoupled=True), 10, 0.1)
     updates, _ = optimizer.update({"w": jnp.zeros(2)}, optimizer.init(params), params)
     # Loshchilov & Hutter (2019): the learning rate times the decay times the parameter.
     np.testing.assert_allclose(updates["w"], [-0.1, 0.2], rtol=1e-6)
 
 
 def test_cosine_schedule_ends_at_zero() -> None:
-    optimizer = train.make_optimizer(Optim(learning_rate=0.1, schedule="cosine"), 4)
+    optimizer = make_optimizer(OptimForm(schedule="cosine"), 4, 0.1)
     params = {"w": jnp.array([0.0])}
     state = optimizer.init(params)
     steps = []

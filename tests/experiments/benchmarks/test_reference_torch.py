@@ -16,7 +16,10 @@ from aspgap_jax import model
 from aspgap_jax.config import Config, Loss, Optim
 from aspgap_jax.preprocessing.scaling import RobustScaler, Scalers
 from aspgap_jax.training import loss
-from aspgap_jax.training import step as train
+from aspgap_jax.training.members import Member
+from aspgap_jax.training.optimizer import make_optimizer
+from aspgap_jax.training.recipe import hyper_of, recipe_of
+from aspgap_jax.training.step import Batch, init_state, train_step
 from support.experiments import load_experiment
 from support.tiny import TINY
 
@@ -46,7 +49,7 @@ def shaken(variables: Any, seed: int) -> Any:
 
 
 @pytest.fixture(scope="module")
-def ours() -> tuple[model.Params, Any, train.Batch]:
+def ours() -> tuple[model.Params, Any, Batch]:
     """Parameters, frozen decoder and a batch; some variances are below the floor."""
     key = jax.random.key(0)
     init = partial(model.init, key, CFG.model, n_xp=N_XP, n_pixels=N_PIXELS)
@@ -54,7 +57,7 @@ def ours() -> tuple[model.Params, Any, train.Batch]:
     params = shaken(jax.eval_shape(init), 1)
     decoder = shaken(jax.eval_shape(init_decoder), 2)
     rng = np.random.default_rng(3)
-    batch = train.Batch(
+    batch = Batch(
         xp=rng.normal(size=(N_STARS, N_XP)),
         xp_error=np.ones((N_STARS, N_XP)),
         labels=rng.normal(size=(N_STARS, N_LABELS)),
@@ -87,7 +90,7 @@ def assert_same(params: model.Params, of_module: Any, network: Any, **tolerance:
 
 def test_terms_and_gradients_are_ours(reference: ModuleType, ours: tuple) -> None:
     params, decoder, batch = ours
-    hyper = loss.hyper_of(CFG)
+    hyper = hyper_of(CFG)
 
     def objective(params: model.Params) -> tuple[jax.Array, loss.LossTerms]:
         outputs = model.apply(CFG.model, params, decoder, batch.xp)
@@ -121,12 +124,12 @@ def test_updates_are_ours(reference: ModuleType, ours: tuple) -> None:
     one = jnp.ones(int(N_TRAIN))
     rows = jnp.arange(int(N_TRAIN))
     scaler = RobustScaler(*(jnp.asarray(x) for x in column))
-    hyper, key = loss.hyper_of(CFG), jax.random.key(5)
-    member = train.Member(decoder, Scalers(scaler, scaler), rows, one, rows, one, hyper, key)
-    start = partial(train.init_state, cfg=CFG, n_xp=N_XP, n_pixels=N_PIXELS, n_rows=int(N_TRAIN))
-    state = jax.jit(start)(key)._replace(params=params)
-    optimizer = train.make_optimizer(CFG.optim, 10)
-    step = jax.jit(lambda state: train.train_step(state, batch, member, optimizer, CFG))
+    hyper, key = hyper_of(CFG), jax.random.key(5)
+    member = Member(decoder, Scalers(scaler, scaler), rows, one, rows, one, hyper, key)
+    recipe = recipe_of(CFG)
+    state = jax.jit(partial(init_state, recipe=recipe))(member)._replace(params=params)
+    optimizer = make_optimizer(CFG.optim, 10, CFG.optim.learning_rate)
+    step = jax.jit(lambda state: train_step(state, batch, member, optimizer, recipe))
 
     network, stars = theirs(reference, ours)
     adam = reference.make_optimizer(network, CFG.optim)

@@ -16,8 +16,8 @@ from aspgap_jax import model, plots
 from aspgap_jax.config import PRESETS, Config
 from aspgap_jax.errors import InputError
 from aspgap_jax.preprocessing.scaling import RobustScaler, Scalers
-from aspgap_jax.training import step as training
-from aspgap_jax.training.pretraining import ArraySpectra
+from aspgap_jax.training import step as training_step
+from aspgap_jax.training.spectra_batches import ArraySpectra
 from support.experiments import load_experiment
 from support.made_up import made_up_stars
 from support.tiny import TINY
@@ -160,7 +160,7 @@ def test_one_compilation_trains_the_whole_grid(
     grid: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     traced = []
-    step = training.train_step
+    step = training_step.train_step
 
     def counted(*args: object, **options: object) -> object:
         traced.append(1)
@@ -170,9 +170,8 @@ def test_one_compilation_trains_the_whole_grid(
         depth = np.random.default_rng(7).uniform(0.0, 0.5, (*at.shape[:2], N_PIXELS))
         return ArraySpectra(1.0 - depth)
 
-    monkeypatch.setattr(training, "train_step", counted)
+    monkeypatch.setattr(training_step, "train_step", counted)
     monkeypatch.setattr(grid, "emulated_spectra", made_up_spectra)
-    monkeypatch.setattr(grid, "N_PIXELS", N_PIXELS)
     study = tiny_study(
         grid,
         tmp_path,

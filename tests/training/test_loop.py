@@ -7,34 +7,42 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aspgap_jax.training import members as crossval
-from aspgap_jax.training import step as train
-from support.small_training import CFG, assert_close, one, prepare, run, with_hyper
+from aspgap_jax.preprocessing.device import Stars
+from aspgap_jax.runtime.parallel import ONE_DEVICE
+from aspgap_jax.training.loop import Diverged, epoch_of_all, fit
+from aspgap_jax.training.members import Member
+from aspgap_jax.training.optimizer import PLATEAU_MARGIN
+from aspgap_jax.training.recipe import Recipe, recipe_of
+from aspgap_jax.training.step import (
+    EpochSummary,
+    TrainState,
+    make_batch,
+    train_epoch,
+    validation_loss,
+)
+from support.compilations import count_compilations
+from support.small_training import (
+    CFG,
+    RECIPE,
+    assert_close,
+    copied,
+    one,
+    prepare,
+    train,
+    with_hyper,
+)
 
-
-class Enough(Exception):
-    """Ends a training from its ``after_epoch``."""
-
-
-def run_for(
-    epochs: int, states: train.TrainState, stars: train.Stars, members: train.Member
-) -> train.TrainState:
-    """A training interrupted after so many epochs of its own."""
-    kept: list[train.TrainState] = []
-
-    def after_epoch(states: train.TrainState, _: train.EpochSummary) -> None:
-        kept.append(states)
-        if len(kept) == epochs:
-            raise Enough
-
-    with pytest.raises(Enough):
-        crossval.fit(states, stars, members, CFG, after_epoch=after_epoch)
-    return jax.tree.map(jnp.copy, kept[-1])
+OTHER = replace(
+    CFG,
+    loss=replace(CFG.loss, alpha_xp=0.9, alpha_apogee=0.0, l1=0.1, kl=3.0),
+    optim=replace(CFG.optim, learning_rate=3e-3),
+)
+"""Differs in all that is traced."""
 
 
 def test_training_learns_what_is_to_be_learnt() -> None:
     stars, members, states = prepare()
-    _, history = run(states, stars, with_hyper(members, l1=0.0, kl=0.0), CFG)
+    _, history = train(states, stars, with_hyper(members, l1=0.0, kl=0.0))
     # The labels spread over 0.25 of their range: sigma must have become much smaller.
     assert (history[-1].valid_nll < history[0].valid_nll - 4.0).all()
 
@@ -43,10 +51,10 @@ def test_folds_together_equal_folds_trained_one_by_one() -> None:
     """By ``lax.map``, as on a CPU, and by ``vmap``, as on a GPU."""
     stars, members, states = prepare()
 
-    def epoch(job: tuple[train.TrainState, train.Member]) -> train.TrainState:
-        return train.train_epoch(job[0], stars, job[1], CFG)[0]
+    def epoch(job: tuple[TrainState, Member]) -> TrainState:
+        return train_epoch(job[0], stars, job[1], RECIPE)[0]
 
-    together = run_for(2, jax.tree.map(jnp.copy, states), stars, members)
+    together = train(copied(states), stars, members, 2)[0]
     mapped, alone = jax.jit(jax.vmap(epoch)), jax.jit(epoch)
     vmapped = mapped((mapped((states, members)), members))
     for m in range(2):
@@ -59,17 +67,17 @@ def test_folds_together_equal_folds_trained_one_by_one() -> None:
 
 def test_a_grid_is_one_compilation_and_each_of_its_trainings_is_its_own() -> None:
     """Other weights, penalties and learning rates for the same folds: one program."""
-    cfg = replace(CFG, train=replace(CFG.train, epochs=2))
     base, other = (0.6, 0.4, 0.01, 20.0, 1e-2), (0.9, 0.0, 0.1, 3.0, 3e-3)
-    stars, members, states = prepare(cfg, (base, other))
+    stars, members, states = prepare(hypers=(base, other))
     assert members.train.shape[0] == 2 * 2
     assert_close(one(states, 1).params, one(states, 3).params, rtol=0, atol=0)
-    compiled = crossval._epoch_of_all(cfg, crossval.ONE_DEVICE)
-    grid, _ = run(states, stars, members, cfg)
+    compiled = epoch_of_all(RECIPE, ONE_DEVICE)
+    before = compiled._cache_size()
+    grid, _ = train(states, stars, members, 2)
     # Other values, the same size: the same program.
-    stars, members, states = prepare(cfg, (other, base))
-    swapped, _ = run(states, stars, members, cfg)
-    assert compiled._cache_size() == 1
+    stars, members, states = prepare(hypers=(other, base))
+    swapped, _ = train(states, stars, members, 2)
+    assert compiled._cache_size() <= before + 1
     assert_close(one(grid, 3).params, one(swapped, 1).params, rtol=0, atol=0)
     assert not np.allclose(
         one(grid, 3).params.xp_decoder["params"]["Dense_1"]["bias"],
@@ -77,22 +85,35 @@ def test_a_grid_is_one_compilation_and_each_of_its_trainings_is_its_own() -> Non
         atol=1e-3,
     )
     # Alone, from the config: fold 1 of the other hyperparameters.
-    stars, members, states = prepare(
-        replace(
-            cfg,
-            loss=replace(cfg.loss, alpha_xp=0.9, alpha_apogee=0.0, l1=0.1, kl=3.0),
-            optim=replace(cfg.optim, learning_rate=3e-3),
-        )
-    )
-    alone = run_for(2, states, stars, members)
+    stars, members, states = prepare(OTHER)
+    alone, _ = train(states, stars, members, 2)
     assert_close(one(alone, 1).params, one(grid, 3).params, rtol=1e-5, atol=1e-6)
+
+
+def test_runs_that_differ_in_weights_rate_and_seed_run_the_same_programs() -> None:
+    """The config's way to a training: nothing that is traced is compiled in."""
+    assert recipe_of(OTHER) == RECIPE
+    stars, members, _ = prepare()
+    _, others, _ = prepare(OTHER)
+
+    def begin(members: Member) -> None:
+        def stop(epoch: int, states: TrainState, summary: EpochSummary) -> None:
+            raise InterruptedError
+
+        with pytest.raises(InterruptedError):
+            fit(stars, members, recipe_of(OTHER), after_epoch=stop)
+
+    begin(members)
+    assert count_compilations(lambda: begin(others)) == 0
+    assert count_compilations(lambda: jax.jit(lambda x: x + 1)(1.0)) == 1, "they are counted"
 
 
 def test_interrupted_training_goes_on_bit_for_bit() -> None:
     stars, members, states = prepare()
-    whole = run_for(5, states, stars, members)
+    whole, _ = train(states, stars, members, 5)
     _, _, states = prepare()
-    resumed = run_for(3, run_for(2, states, stars, members), stars, members)
+    half, _ = train(states, stars, members, 2)
+    resumed, _ = train(half, stars, members, 3)
     assert_close(whole, resumed, rtol=0, atol=0)
 
 
@@ -101,8 +122,8 @@ def test_best_parameters_are_kept_and_a_stale_training_stands_still() -> None:
     stars, members, states = prepare()
     rate = members.hyper.learning_rate.at[0].set(0.0)
     members = members._replace(hyper=members.hyper._replace(learning_rate=rate))
-    start = jax.tree.map(jnp.copy, one(states, 0).params)
-    states, history = run(states, stars, members, CFG)
+    start = copied(one(states, 0).params)
+    states, history = train(states, stars, members)
     losses = np.array([h.valid_nll for h in history])
     stopped = np.array([h.stopped for h in history])
     # The first epoch is the best; patience epochs later it stops.
@@ -116,8 +137,8 @@ def test_best_parameters_are_kept_and_a_stale_training_stands_still() -> None:
     np.testing.assert_array_equal(states.best_loss[1], running.min())
     assert int(states.stale[1]) == len(running) - 1 - running.argmin()
     member = one(members, 1)
-    batch = train.make_batch(stars, member.scalers, member.valid, member.valid_weight)
-    again = train.validation_loss(one(states.best_params, 1), batch, CFG)
+    batch = make_batch(stars, member.scalers, member.valid, member.valid_weight)
+    again = validation_loss(one(states.best_params, 1), batch, RECIPE)
     np.testing.assert_allclose(again, running.min(), rtol=1e-5)
 
 
@@ -126,17 +147,16 @@ def test_plateau_lowers_the_learning_rate_after_epochs_without_a_better_loss() -
     stars, members, states = prepare()
     losses, scales = [], []
 
-    def after_epoch(states: train.TrainState, summary: train.EpochSummary) -> None:
+    def after_epoch(epoch: int, states: TrainState, summary: EpochSummary) -> None:
         losses.append(summary.valid_nll)
         scales.append(np.asarray(states.plateau.scale))
 
-    crossval.fit(
-        states, stars, with_hyper(members, learning_rate=0.05), CFG, after_epoch=after_epoch
-    )
+    fast = with_hyper(members, learning_rate=0.05)
+    fit(stars, fast, RECIPE, start=states, after_epoch=after_epoch)
     m = 0
     best, stale, scale, expected = np.inf, 0, 1.0, []
     for loss in np.array(losses)[:, m]:
-        better = loss < best - train.PLATEAU_MARGIN
+        better = loss < best - PLATEAU_MARGIN
         best, stale = (loss, 0) if better else (best, stale + 1)
         if stale == CFG.optim.plateau_patience:
             scale, stale = CFG.optim.plateau_factor * scale, 0
@@ -149,26 +169,24 @@ def test_plateau_lowers_the_learning_rate_after_epochs_without_a_better_loss() -
 def test_the_plateau_reaches_the_step() -> None:
     """A learning rate lowered to nothing moves nothing."""
     stars, members, states = prepare()
-    before = jax.tree.map(jnp.copy, states.params)
+    before = copied(states.params)
     lowered = states.plateau._replace(scale=states.plateau.scale.at[0].set(0.0))
-    states = run_for(1, states._replace(plateau=lowered), stars, members)
+    states, _ = train(states._replace(plateau=lowered), stars, members, 1)
     assert_close(one(states, 0).params, one(before, 0), rtol=0, atol=0)
     moved = jnp.abs(one(states, 1).params.encoder["params"]["Dense_0"]["bias"])
     assert float(moved.min()) > 0
 
 
-def diverge(
-    states: train.TrainState, stars: train.Stars, members: train.Member
-) -> crossval.Diverged:
-    with pytest.raises(crossval.Diverged) as caught:
-        crossval.fit(states, stars, members, CFG, after_epoch=lambda *_: None)
+def diverge(states: TrainState, stars: Stars, members: Member, recipe: Recipe = RECIPE) -> Diverged:
+    with pytest.raises(Diverged) as caught:
+        fit(stars, members, recipe, start=states)
     return caught.value
 
 
 def test_divergence_keeps_the_state_from_before_its_epoch() -> None:
     stars, members, states = prepare()
-    good = run_for(2, states, stars, members)
-    before = jax.tree.map(jnp.copy, good)
+    good, _ = train(states, stars, members, 2)
+    before = copied(good)
     # All terms stay finite and their weighted sum does not: the gradient is named.
     kl = members.hyper.kl.at[0].set(jnp.nan)
     error = diverge(good, stars, members._replace(hyper=members.hyper._replace(kl=kl)))
@@ -183,6 +201,7 @@ def test_divergence_keeps_the_state_from_before_its_epoch() -> None:
 @pytest.mark.parametrize("named", ["nll", "l1", "validation", "parameters"])
 def test_the_first_thing_that_is_not_finite_is_named(named: str) -> None:
     stars, members, states = prepare()
+    recipe = RECIPE
     if named == "nll":
         stars = stars._replace(labels=stars.labels.at[members.train[0, 0]].set(jnp.inf))
     elif named == "l1":
@@ -196,11 +215,17 @@ def test_the_first_thing_that_is_not_finite_is_named(named: str) -> None:
     elif named == "validation":
         stars = stars._replace(labels=stars.labels.at[members.valid[0, 0]].set(jnp.nan))
         # A star that stops fold 0 may train fold 1.
-        members, states = jax.tree.map(lambda leaf: leaf[jnp.array([0, 0])], (members, states))
+        members, states = one((members, states), [0, 0])
     else:
         # One step: its gradient is finite, its result is not.
         members = with_hyper(members, learning_rate=jnp.inf)
         members = members._replace(
             train=members.train[:, :30], train_weight=members.train_weight[:, :30]
         )
-    assert str(diverge(states, stars, members)).startswith(f"epoch 1: {named} (member 0)")
+        # Another program: a small one.
+        recipe = replace(
+            recipe,
+            model=replace(recipe.model, dropout=0.0),
+            train=replace(recipe.train, noise=0.0),
+        )
+    assert str(diverge(states, stars, members, recipe)).startswith(f"epoch 1: {named} (member 0)")
