@@ -18,7 +18,7 @@ from aspgap_jax import suite
 from aspgap_jax.catalogue.predictions import Predictions, write_predictions
 from aspgap_jax.cli import main
 from aspgap_jax.errors import InputError, TooFewStars
-from aspgap_jax.labels import names
+from aspgap_jax.labels import LABELS
 from aspgap_jax.suite import Inputs, Missing, Result, Study
 from aspgap_jax.suite.runner import check_externals, check_ids, json_ready, run_studies, validate
 from aspgap_jax.suite.study import Drawn
@@ -424,11 +424,11 @@ def test_the_page_shows_the_numbers_and_the_papers(
     page = Page(folder / "validation.html")
     d = (stars.prediction - stars.truth).astype(np.float64)
     rms = [f"{np.sqrt(np.mean(d[:, j] ** 2)):.4g}" for j in range(4)]
-    for name, value, printed in zip(names(), rms, ("48", "0.12", "0.07", "0.03"), strict=True):
+    for label, value, printed in zip(LABELS, rms, ("48", "0.12", "0.07", "0.03"), strict=True):
         (row,) = (
             r
             for r in page.rows
-            if r[0].startswith(f"{name} [") and r[1:2] == [f"{N}"] and len(r) > 9
+            if r[0].startswith(f"{label.plain} [") and r[1:2] == [f"{N}"] and len(r) > 9
         )
         assert row[2:4] == [value, printed]
     disks = next(r for r in page.rows if r[0] == "high" and "0.93" in r)
@@ -595,7 +595,7 @@ def test_a_script_prints_numbers_and_writes_figures(
     assert script.main("figure08", ["--run", str(tmp_path), "--out", str(out)]) == 0
     assert '"coverage_68"' in capsys.readouterr().out
     assert sorted(p.name for p in out.iterdir()) == [
-        *("figure08.json", "figure08_chi.pdf", "figure08_chi.png")
+        *("figure08.json", "figure08_chi.pdf", "figure08_chi.png", "figure08_chi_narrow.png")
     ]
     assert script.main("figure13", ["--run", str(tmp_path)]) == 2
     assert "figure13: needs --external a23=FILE" in capsys.readouterr().err
