@@ -72,6 +72,7 @@ class PartRecord:
         predicted: rows with labels.
         flagged: rows with labels of which at least one flag is set.
         unpredicted: rows of the part without labels.
+        reasons: of the rows without labels, how many have each of the flags that say why.
         damaged: rows that are not in the part; all of them if the file failed.
         problems: why the file failed, or the first damaged rows.
         notes: what else is worth saying of the file.
@@ -88,6 +89,7 @@ class PartRecord:
     predicted: int = 0
     flagged: int = 0
     unpredicted: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
     damaged: int = 0
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -96,6 +98,22 @@ class PartRecord:
     def failed(self) -> int:
         """Rows without labels."""
         return self.unpredicted + self.damaged
+
+    @property
+    def barren(self) -> bool:
+        """Whether there are rows in the part, and none of them got labels."""
+        return bool(self.unpredicted) and not self.predicted
+
+    @property
+    def why_not(self) -> str:
+        """How many rows of the part have no labels, and why; empty if all have some."""
+        if not self.unpredicted:
+            return ""
+        rows = f"{self.unpredicted:,} of {self.predicted + self.unpredicted:,} rows"
+        why = ", ".join(f"{count:,} {flag}" for flag, count in self.reasons.items())
+        return f"{rows} got no labels ({why})" + (
+            ": is this a table of XP spectra?" if self.barren else ""
+        )
 
     def to_json(self) -> str:
         """For the metadata of the part."""
@@ -124,8 +142,13 @@ class Predicted:
 
     @property
     def complete(self) -> bool:
-        """Whether no file failed or was left to a stranger, and no row was damaged."""
-        return not self.with_status("failed", "left") and not self.total("damaged")
+        """Whether no file failed, got no labels at all or was left to a stranger, and no row
+        was damaged."""
+        return (
+            not self.with_status("failed", "left")
+            and not self.total("damaged")
+            and not any(record.barren for record in self.files)
+        )
 
     def __str__(self) -> str:
         counts = {s: len(self.with_status(s)) for s in STATUSES}
@@ -143,6 +166,7 @@ class Predicted:
             for record in self.files
             for problem in record.problems
         ]
+        lines += [f"{record.file}: {record.why_not}" for record in self.files if record.why_not]
         lines += [f"{record.file}: {note}" for record in self.files for note in record.notes]
         if self.manifest is not None:
             lines.append(f"manifest: {self.manifest}")

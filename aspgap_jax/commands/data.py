@@ -71,7 +71,7 @@ class Prepare:
         if done.spectra is not None:
             print("APOGEE spectra: " + ", ".join(f"{k} {v}" for k, v in done.spectra.items()))
         print(f"wrote {done.stars:,} stars to {done.path}")
-        return 0
+        return 1 if done.bad_rows else 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Ingest:
 
         done = ingest(self.files, self.out, processes=self.processes, gaia_release=self.release)
         print(done)
-        return 1 if done.with_status("failed", "left") else 0
+        return 1 if done.with_status("failed", "left") or done.total("bad") else 0
 
 
 @dataclass(frozen=True)
@@ -162,4 +162,4 @@ class Fetch:
             f"{done.delivered:,} of {done.requested:,} stars delivered, {len(done.missing):,} "
             f"missing in the archive, {len(done.failed):,} failed; wrote {self.out}"
         )
-        return 1 if done.failed_parts else 0
+        return 1 if done.failed_parts or not done.delivered else 0

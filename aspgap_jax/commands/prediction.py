@@ -113,8 +113,11 @@ class Catalogue:
         from aspgap_jax.catalogue.parts import find_parts, read_manifest
         from aspgap_jax.preprocessing.cuts import format_cuts
 
+        whole = True
         for folder in dict.fromkeys(file.parent for file in find_parts(self.parts).files):
-            print(f"{folder}: {read_manifest(folder)}")
+            predicted = read_manifest(folder)
+            print(f"{folder}: {predicted}")
+            whole &= predicted.complete
         built = build_catalogue(
             self.parts,
             self.out,
@@ -139,4 +142,6 @@ class Catalogue:
             plots.save(figure, figures / f"{name}.png")
             print(f"wrote {figures / name}.png")
         print(f"wrote {built.rows:,} stars to {self.out}")
-        return 0
+        if not whole:
+            say(["the predictions are not whole: the catalogue lacks what they lost, named above"])
+        return 0 if whole else 1

@@ -12,6 +12,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from aspgap_jax.files.atomic import remove_stale
 from aspgap_jax.files.identity import Content, Input, claim_part, content_of, name_parts
 from aspgap_jax.files.locks import Holder, locked, release
 from aspgap_jax.files.tables import ParquetTable, parquet_table
+from aspgap_jax.flags import bit
 from aspgap_jax.prediction.batches import (
     DEFAULT,
     BatchLabeller,
@@ -56,6 +58,8 @@ from aspgap_jax.survey.xp import BadRow, XPChunk
 
 __all__ = ["predict_files"]
 
+NO_LABELS = ("MISSING_BAND", "NOT_FINITE")
+"""Flags that say why a star has no labels."""
 # Damaged rows are all counted; so many of a file are described.
 SHOWN = 20
 ALL = Share()
@@ -423,6 +427,7 @@ class _PartWriter:
         self._open: AbstractContextManager[ParquetTable] | None = None
         self._table: ParquetTable | None = None
         self._predicted = self._flagged = self._stars = 0
+        self._reasons: Counter[str] = Counter()
 
     def __enter__(self) -> _PartWriter:
         return self
@@ -446,6 +451,9 @@ class _PartWriter:
         known = np.isfinite(columns[self._columns.first])
         self._predicted += int(known.sum())
         self._flagged += int((known & (columns["flags"] != 0)).sum())
+        for flag in NO_LABELS:
+            if count := int((~known & (columns["flags"] & bit(flag) != 0)).sum()):
+                self._reasons[flag] += count
         self._stars += len(known)
         self._table.append(columns)
         self._bar.set_postfix(stars=f"{self._stars:,}", refresh=False)
@@ -479,6 +487,7 @@ class _PartWriter:
                 predicted=self._predicted,
                 flagged=self._flagged,
                 unpredicted=rows - self._predicted,
+                reasons=dict(self._reasons),
                 damaged=end.damaged,
                 notes=(*end.notes, *((CHANGED,) if replaced else ())),
             )
@@ -487,6 +496,7 @@ class _PartWriter:
             part.__exit__(None, None, None)
         self._table = None
         self._predicted = self._flagged = 0
+        self._reasons.clear()
         self._keep(task, record)
 
     def _keep(self, task: _Task, record: PartRecord) -> None:
@@ -500,6 +510,7 @@ class _PartWriter:
             part, self._open = self._open, None
             self._table = None
             self._predicted = self._flagged = 0
+            self._reasons.clear()
             with contextlib.suppress(_Discarded):
                 part.__exit__(_Discarded, _Discarded(), None)
 

@@ -185,6 +185,7 @@ def test_damaged_rows_and_files_are_counted_and_the_rest_survives(
     assert (record.read, record.predicted, record.unpredicted, record.damaged) == (12, 9, 1, 2)
     assert "row 6" in said
     assert "row 8" in said
+    assert "some.csv.gz: 1 of 10 rows got no labels (1 MISSING_BAND" in said
     assert {name for name, r in by_name.items() if r.status == "failed"} == {
         "torn.csv.gz", "notes.txt", "wide.csv.gz",
     }  # fmt: skip
@@ -200,6 +201,29 @@ def test_damaged_rows_and_files_are_counted_and_the_rest_survives(
     assert main([*command, "--batch-size", "8"]) == 1
     assert "2 complete before, 3 failed" in capsys.readouterr().err
     assert {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")} == before
+
+
+def test_a_file_without_any_labels_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, info = gaia_bundle()
+    save_bundle(tmp_path / "bundle", bundle, info)
+    no_bp = write_bulk(tmp_path / "no_bp.csv.gz", [without(row, "bp") for row in stars(1, 5)])
+    no_rp = write_bulk(tmp_path / "no_rp.csv.gz", [without(row, "rp") for row in stars(11, 3)])
+    good = write_bulk(tmp_path / "good.csv.gz", stars(21, 4))
+    out = tmp_path / "out"
+    options = ["--out", str(out), "--bundle", str(tmp_path / "bundle"), "--batch-size", "8"]
+    # Also where the parts are there already.
+    for _ in range(2):
+        assert main(["predict", str(no_bp), str(no_rp), str(good), *options]) == 1
+        said = capsys.readouterr().err
+        assert "no_bp.csv.gz: 5 of 5 rows got no labels (5 MISSING_BAND" in said
+        assert "no_rp.csv.gz: 3 of 3 rows got no labels (3 MISSING_BAND" in said
+        assert "good.csv.gz: " not in said
+    # What was lost there is said of the catalogue too.
+    assert main(["catalogue", str(out), "--out", str(tmp_path / "c.h5")]) == 1
+    assert "the catalogue lacks what they lost" in capsys.readouterr().err
+    assert main(["predict", str(good), *options[:1], str(tmp_path / "two"), *options[2:]]) == 0
 
 
 def test_the_command_prints_stars(
