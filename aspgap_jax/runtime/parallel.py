@@ -239,7 +239,10 @@ def over_devices(
         return jax.jit(partial(function, axis_name=None), donate_argnums=donate)
     named = partial(function, axis_name=AXIS)
     if layout.kind == "pmap":
-        return jax.pmap(named, AXIS, devices=layout.devices, donate_argnums=donate)
+        mapped: Callable[..., Any] = jax.pmap(
+            named, AXIS, devices=layout.devices, donate_argnums=donate
+        )
+        return mapped
     # Without check_vma=False the gradient of a replicated parameter is summed over the
     # devices behind our back, and comes out too large by their number.
     shared = jax.shard_map(
@@ -257,7 +260,9 @@ def _through_key_data(function: Callable[[Any], jax.Array], tree: Any) -> Any:
 
     def apply(leaf: Any) -> jax.Array:
         if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(function(jax.random.key_data(leaf)))
-        return function(leaf)
+            key: jax.Array = jax.random.wrap_key_data(function(jax.random.key_data(leaf)))
+            return key
+        moved: jax.Array = function(leaf)
+        return moved
 
     return jax.tree.map(apply, tree)

@@ -94,8 +94,8 @@ class DecoderSpectra:
 def _read_ascending(stored: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
     first, last = int(rows[0]), int(rows[-1])
     if last - first < MAX_SPAN * len(rows):
-        return stored[first : last + 1][rows - first]
-    return stored[rows]
+        return np.asarray(stored[first : last + 1][rows - first])
+    return np.asarray(stored[rows])
 
 
 def emulation_labels(stars: TrainingSet, rows: tuple[FoldRows, ...], cfg: Config) -> np.ndarray:
@@ -213,4 +213,4 @@ def _with_spectrum(store: Path, row_of: np.ndarray) -> np.ndarray:
         for start in tqdm(starts, desc="spectra", unit="block", disable=None, leave=False):
             rows = slice(start, min(start + SCAN_ROWS, len(has_one)))
             has_one[rows] = np.isfinite(file["spectra"][rows]).any(axis=1)
-    return has_one[row_of]
+    return np.asarray(has_one[row_of])

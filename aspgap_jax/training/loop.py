@@ -89,7 +89,8 @@ def fit(
             raise Diverged(fault, parallel.one_copy(layout, states), epoch)
         after_epoch(epoch, states, summary)
         going = _any_going(parallel.one_copy(layout, states.stale), recipe)
-    return parallel.one_copy(layout, states)
+    trained: TrainState = parallel.one_copy(layout, states)
+    return trained
 
 
 @partial(jax.jit, static_argnames="recipe")

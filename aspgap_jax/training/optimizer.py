@@ -49,7 +49,8 @@ def make_optimizer(
         decay = optax.cosine_decay_schedule(1.0, total_steps)
 
         def rate(count: jax.Array) -> jax.Array:
-            return learning_rate * decay(count)
+            now: jax.Array = learning_rate * decay(count)
+            return now
 
     before = []
     if cfg.clip_norm is not None:

@@ -136,7 +136,9 @@ def init_pretraining(cfg: Config, shape: tuple[int, int, int]) -> PretrainState:
     """
     n_splits, n_spectra, n_pixels = shape
     n_steps = _steps(n_spectra, cfg.pretrain)[1]
-    return _init(keys(cfg.train.seed, n_splits, 0), cfg.model, cfg.pretrain, n_pixels, n_steps)
+    first = keys(cfg.train.seed, n_splits, 0)
+    state: PretrainState = _init(first, cfg.model, cfg.pretrain, n_pixels, n_steps)
+    return state
 
 
 @partial(jax.jit, static_argnames=("sizes", "cfg", "n_pixels", "n_steps"))

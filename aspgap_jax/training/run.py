@@ -363,7 +363,7 @@ def run_facts(settings: Settings, stars: TrainingSet, info: BundleInfo) -> dict[
 def parameter_count(networks: Networks) -> int:
     """Trainable parameters of one member."""
     n_members = networks.scalers.labels.centre.shape[0]
-    return sum(leaf.size for leaf in jax.tree.leaves(networks.params)) // n_members
+    return int(sum(leaf.size for leaf in jax.tree.leaves(networks.params)) // n_members)
 
 
 def _predictions(stars: TrainingSet, found: StarLabels, cfg: Config) -> Predictions:

@@ -79,7 +79,7 @@ class Pool(NamedTuple):
 
     def rows(self) -> np.ndarray:
         """Rows in the order in which they are trained on."""
-        return np.concatenate([np.arange(*block) for block in self.blocks])[self.order]
+        return np.asarray(np.concatenate([np.arange(*b) for b in self.blocks])[self.order])
 
 
 def pools_of_epoch(n_rows: int, rng: np.random.Generator) -> list[Pool]:

@@ -279,7 +279,8 @@ def train_epoch(
     """
     stopped = state.stale >= recipe.train.patience
     run = partial(_run_epoch, stars=stars, member=member, recipe=recipe, axis_name=axis_name)
-    return lax.cond(stopped, _stand_still, run, state)
+    done: tuple[TrainState, EpochSummary] = lax.cond(stopped, _stand_still, run, state)
+    return done
 
 
 def _stand_still(state: TrainState) -> tuple[TrainState, EpochSummary]:
