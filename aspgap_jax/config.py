@@ -36,8 +36,8 @@ __all__ = [
     "OptimForm",
     "PredictOptions",
     "Pretrain",
-    "Train",
     "TrainForm",
+    "Training",
     "from_json",
     "to_json",
 ]
@@ -222,7 +222,7 @@ class TrainForm:
 
 
 @dataclass(frozen=True)
-class Train(TrainForm):
+class Training(TrainForm):
     """Joint training of encoder, hallucinator and XP decoder."""
 
     seed: int = 0
@@ -280,7 +280,7 @@ class Config:
     loss: Loss = field(default_factory=Loss)
     optim: Optim = field(default_factory=Optim)
     data: Data = field(default_factory=Data)
-    train: Train = field(default_factory=Train)
+    train: Training = field(default_factory=Training)
     pretrain: Pretrain = field(default_factory=Pretrain)
     cv: CrossValidation = field(default_factory=CrossValidation)
 
@@ -353,7 +353,7 @@ PAPER = Config(
     model=PAPER_MODEL,
     loss=Loss(kl=KL_OVER_N * 111_000),
     data=Data(balance=True),
-    train=Train(epochs=1000, batch_size=2**14, patience=50),
+    train=Training(epochs=1000, batch_size=2**14, patience=50),
     pretrain=Pretrain(batch_size=2**11),
 )
 
@@ -363,7 +363,7 @@ COMPACT = Config(
     loss=Loss(kl=KL_OVER_N * 8_860),  # N: a training fold of the sample's giants
     optim=Optim(schedule="cosine", clip_norm=1.0),
     data=Data(magnitude_exponent=0.4),
-    train=Train(epochs=100, batch_size=256, patience=30),
+    train=Training(epochs=100, batch_size=256, patience=30),
     pretrain=Pretrain(n_spectra=2048),
     cv=CrossValidation(seeds=2),
 )
@@ -381,7 +381,7 @@ BEST = Config(
     loss=Loss(alpha_xp=0.95, alpha_apogee=0.05),
     optim=Optim(schedule="cosine", clip_norm=1.0, weight_decay=1e-2, decoupled=True),
     data=Data(magnitude_exponent=0.4, representation="whitened"),
-    train=Train(epochs=100, batch_size=256, patience=100),
+    train=Training(epochs=100, batch_size=256, patience=100),
     pretrain=Pretrain(n_spectra=2048),
 )
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from aspgap_jax.config import PRESETS, Config, Data, Loss, Train, from_json, to_json
+from aspgap_jax.config import PRESETS, Config, Data, Loss, Training, from_json, to_json
 from aspgap_jax.errors import InputError
 
 
@@ -14,7 +14,7 @@ def test_json_round_trip(preset: str) -> None:
 
 
 def test_fields_left_out_keep_their_default() -> None:
-    assert from_json('{"train": {"epochs": 7}}') == Config(train=Train(epochs=7))
+    assert from_json('{"train": {"epochs": 7}}') == Config(train=Training(epochs=7))
     assert from_json('{"loss": {"l1": 1}}').loss.l1 == 1.0
 
 

@@ -93,3 +93,12 @@ def test_no_part_has_a_name_that_says_nothing() -> None:
         "misc",
         "common",
     }
+
+
+def test_no_class_has_the_name_of_another() -> None:
+    seen: dict[str, str] = {}
+    for module, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                assert node.name not in seen, f"{node.name} in {module} and in {seen[node.name]}"
+                seen[node.name] = module

@@ -29,7 +29,7 @@ from aspgap_jax.plots.style import (
     span,
 )
 from aspgap_jax.validation.disks import Confusion, DividingLine
-from aspgap_jax.validation.dynamics import Trend
+from aspgap_jax.validation.dynamics import OrbitTrend
 
 __all__ = ["disk_groups", "halo_populations", "orbit_trends"]
 
@@ -107,7 +107,8 @@ def _draw_line(axes: Axes, line: DividingLine) -> None:
 
 
 def orbit_trends(
-    vertical: Mapping[str, tuple[Trend, Trend]], rotation: Mapping[str, tuple[Trend, Trend]]
+    vertical: Mapping[str, tuple[OrbitTrend, OrbitTrend]],
+    rotation: Mapping[str, tuple[OrbitTrend, OrbitTrend]],
 ) -> Figure:
     """Figure 16: mean root of J_z, and mean L_z, against [alpha/M] in bins of [M/H].
 

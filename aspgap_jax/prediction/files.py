@@ -71,7 +71,7 @@ FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Job:
     source: Source
     part: Path
 
@@ -79,7 +79,7 @@ class _Task:
 class _Batch(NamedTuple):
     """Stars of one file on their way to the device."""
 
-    task: _Task
+    task: _Job
     chunk: XPChunk
     g_mag: np.ndarray
     ruwe: np.ndarray
@@ -97,7 +97,7 @@ class _EndOfFile(NamedTuple):
         content: what was read.
     """
 
-    task: _Task
+    task: _Job
     stars: int
     damaged: int
     problems: tuple[str, ...]
@@ -164,12 +164,12 @@ def predict_files(
     with locked(out, run=json.dumps(settings)):
         check_version(out)
         names = name_parts([source.key for source in sources], PARTS, partial(_belongs, out))
-        tasks = _of_share([_Task(s, out / n) for s, n in zip(sources, names, strict=True)], share)
+        tasks = _of_share([_Job(s, out / n) for s, n in zip(sources, names, strict=True)], share)
         done = _predict(tasks, out, bundle, info, options, settings, gaia, delivery, share, remarks)
         return write_manifest(out, done, share[:2], remarks.lines)
 
 
-def _of_share(tasks: list[_Task], share: Share) -> list[_Task]:
+def _of_share(tasks: list[_Job], share: Share) -> list[_Job]:
     """The tasks of this process; those of a team begin at different places of the list."""
     if share.team:
         first = (share.task - 1) * len(tasks) // share.tasks
@@ -184,7 +184,7 @@ def _of_share(tasks: list[_Task], share: Share) -> list[_Task]:
 
 
 def _predict(
-    tasks: Sequence[_Task],
+    tasks: Sequence[_Job],
     out: Path,
     bundle: Bundle,
     info: BundleInfo,
@@ -272,7 +272,7 @@ def _content(path: Path) -> Content | None:
         return None
 
 
-def _complete(task: _Task, settings: dict[str, Any]) -> PartRecord | None:
+def _complete(task: _Job, settings: dict[str, Any]) -> PartRecord | None:
     """The record of a part that was made from this very file, else ``None``."""
     kept = read_part_record(task.part)
     if kept is None:
@@ -300,7 +300,7 @@ def _complete(task: _Task, settings: dict[str, Any]) -> PartRecord | None:
 
 
 def _read(
-    tasks: Sequence[_Task],
+    tasks: Sequence[_Job],
     labeller: BatchLabeller,
     lookup: GaiaLookup | None,
     settings: dict[str, Any],
@@ -321,7 +321,7 @@ def _read(
             yield from _read_file(task, labeller, lookup, delivery)
 
 
-def _left(task: _Task, other: Holder, holder: Holder) -> PartRecord:
+def _left(task: _Job, other: Holder, holder: Holder) -> PartRecord:
     """The record of a file that another process predicts at the moment."""
     ours = bool(holder.team) and other.team == holder.team
     return PartRecord(
@@ -334,7 +334,7 @@ def _left(task: _Task, other: Holder, holder: Holder) -> PartRecord:
 
 
 def _read_file(
-    task: _Task, labeller: BatchLabeller, lookup: GaiaLookup | None, delivery: Delivery
+    task: _Job, labeller: BatchLabeller, lookup: GaiaLookup | None, delivery: Delivery
 ) -> Iterator[_Batch | _EndOfFile]:
     """Batches of a file, then its end; what is wrong with the file goes into the end."""
     shown: list[str] = []
@@ -379,7 +379,7 @@ def _read_file(
     yield _EndOfFile(task, stars, damaged, problems, tuple(notes), bool(failure), content)
 
 
-def _with_gaia(task: _Task, chunk: XPChunk, lookup: GaiaLookup | None) -> _Batch:
+def _with_gaia(task: _Job, chunk: XPChunk, lookup: GaiaLookup | None) -> _Batch:
     g_mag = chunk.g_mag
     ruwe = np.full(len(chunk), np.nan)
     if lookup is not None:
@@ -393,7 +393,7 @@ def _with_gaia(task: _Task, chunk: XPChunk, lookup: GaiaLookup | None) -> _Batch
 class _Settled(NamedTuple):
     """A file of which nothing is left to do here."""
 
-    task: _Task
+    task: _Job
     record: PartRecord
 
 
@@ -499,7 +499,7 @@ class _PartWriter:
         self._reasons.clear()
         self._keep(task, record)
 
-    def _keep(self, task: _Task, record: PartRecord) -> None:
+    def _keep(self, task: _Job, record: PartRecord) -> None:
         self._records[task.source.key.path] = record
         release(task.part)
         self._bar.update()

@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.files import orbax as checkpoint
+from aspgap_jax.files import orbax
 from aspgap_jax.runtime import parallel
 from aspgap_jax.runtime.interruption import Interruption, Preempted
 
@@ -52,7 +52,7 @@ def by_main(work: Callable[[], T]) -> T | None:
             made = work()
         except BaseException as raised:  # raised again below
             error = raised
-    checkpoint.wait_for_others(f"by main {next(CALLS)}")
+    orbax.wait_for_others(f"by main {next(CALLS)}")
     failed, stopped = (bool(f) for f in _broadcast(np.array([error is not None, _stops(error)])))
     if error is not None:
         raise error
@@ -79,8 +79,8 @@ def from_main(tree: Tree, template: Tree) -> Tree:
     """
     if jax.process_count() == 1:
         return tree
-    host = checkpoint.to_host(tree if parallel.is_main() else template)
-    shared: Tree = checkpoint.from_host(_broadcast(host), template)
+    host = orbax.to_host(tree if parallel.is_main() else template)
+    shared: Tree = orbax.from_host(_broadcast(host), template)
     return shared
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from aspgap_jax import labels
 from aspgap_jax.suite.study import is_scalar
 
-__all__ = ["Cell", "NumberTable", "Part", "as_words", "number_tables"]
+__all__ = ["Cell", "NumberTable", "RowGroup", "as_words", "number_tables"]
 
 VALUE = "value"
 # Keys of validation.json that do not read as words by themselves.
@@ -47,7 +47,7 @@ class Cell(NamedTuple):
     kind: str = ""
 
 
-class Part(NamedTuple):
+class RowGroup(NamedTuple):
     """Rows below one heading; the heading may be empty."""
 
     title: str
@@ -65,7 +65,7 @@ class NumberTable(NamedTuple):
 
     caption: str
     head: Sequence[Cell]
-    parts: Sequence[Part]
+    parts: Sequence[RowGroup]
 
     @property
     def width(self) -> int:
@@ -176,7 +176,7 @@ def _table(blocks: Sequence[_Block], sources: Sequence[str]) -> NumberTable:
                     theirs = block.beside[source].get(name, {}).get(column, "")
                     cells.append(Cell(_value(name, column, theirs), source))
             rows.append(cells)
-        parts.append(Part(block.title if len(blocks) > 1 else "", rows))
+        parts.append(RowGroup(block.title if len(blocks) > 1 else "", rows))
     facts = columns == (VALUE,) and not shown[VALUE]
     caption = blocks[0].title if len(blocks) == 1 else ""
     return NumberTable(caption, [] if facts else head, parts)

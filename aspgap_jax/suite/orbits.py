@@ -16,8 +16,8 @@ from aspgap_jax.validation.disks import DIVIDING_LINE
 from aspgap_jax.validation.dynamics import (
     MOH_BINS,
     Orbits,
+    OrbitTrend,
     PhaseSpace,
-    Trend,
     mean_with_error,
     orbits,
     trend,
@@ -107,7 +107,7 @@ def figure16(inputs: Inputs) -> Result:
     """J_z and L_z against [alpha/M] in two bins of [M/H], for XP's labels and APOGEE's."""
     p, orbit = star_orbits(inputs)
     quantities = {"root_j_z": np.sqrt(np.maximum(orbit.j_z, 0.0)), "l_z": orbit.l_z}
-    drawn: dict[str, dict[str, tuple[Trend, Trend]]] = {name: {} for name in quantities}
+    drawn: dict[str, dict[str, tuple[OrbitTrend, OrbitTrend]]] = {name: {} for name in quantities}
     numbers: dict[str, Any] = {"stars_with_orbits": len(p)}
     for low, high in MOH_BINS:
         words = f"{low:g} < [M/H] < {high:g}"

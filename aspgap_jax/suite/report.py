@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from aspgap_jax import labels
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
-from aspgap_jax.suite.number_tables import Cell, NumberTable, Part, as_words, number_tables
+from aspgap_jax.suite.number_tables import Cell, NumberTable, RowGroup, as_words, number_tables
 from aspgap_jax.suite.verdict import Verdict
 from aspgap_jax.validation.metrics import GROUPS, STATISTICS, MetricsTable, format_rows
 from aspgap_jax.validation.paper import PAPER, SOURCE
@@ -181,7 +181,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "summary": verdict.summary,
         "note": verdict.note,
-        "table": NumberTable("", head, [Part("", rows)]),
+        "table": NumberTable("", head, [RowGroup("", rows)]),
     }
 
 
@@ -196,7 +196,7 @@ def _accuracy(metrics: MetricsTable, group: str, paper: bool) -> NumberTable:
             head.insert(place, Cell("paper", "paper"))
             for row, number in zip(rows, printed, strict=True):
                 row.insert(place, Cell(number, "paper"))
-    return NumberTable(GROUPS[group][1], head, [Part("", rows)])
+    return NumberTable(GROUPS[group][1], head, [RowGroup("", rows)])
 
 
 def _definitions() -> str:
@@ -221,7 +221,7 @@ def _selection(cuts: Sequence[tuple[str, int]]) -> NumberTable:
         rows.append([Cell(name), Cell(f"{left:,}"), Cell(removed)])
         before = left
     head = [Cell(name) for name in ("cut", "stars left", "removed")]
-    return NumberTable("", head, [Part("", rows)])
+    return NumberTable("", head, [RowGroup("", rows)])
 
 
 def _shown(picture: Picture) -> dict[str, str]:

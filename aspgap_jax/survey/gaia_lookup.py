@@ -20,7 +20,7 @@ from aspgap_jax.survey.tables import Block, Remarks, read_blocks
 __all__ = ["GaiaLookup", "open_gaia"]
 
 
-class _Run(NamedTuple):
+class _Sorted(NamedTuple):
     """Rows on disk in the order of their ids.
 
     Attributes:
@@ -44,7 +44,9 @@ class GaiaLookup:
         matched: how many of them were found.
     """
 
-    def __init__(self, columns: dict[str, np.ndarray], runs: Sequence[_Run], tables: str) -> None:
+    def __init__(
+        self, columns: dict[str, np.ndarray], runs: Sequence[_Sorted], tables: str
+    ) -> None:
         self._ids = columns[SOURCE_ID]
         self._columns = {name: values for name, values in columns.items() if name != SOURCE_ID}
         self._runs = tuple(runs)
@@ -129,7 +131,7 @@ def open_gaia(
     with tempfile.TemporaryDirectory(prefix="aspgap-gaia-") as name, ExitStack() as stack:
         folder = Path(name)
         files = {n: stack.enter_context((folder / n).open("wb")) for n in (SOURCE_ID, *names)}
-        runs: list[_Run] = []
+        runs: list[_Sorted] = []
         found: set[str] = set()
         rows = 0
         for path in tqdm(paths, desc="Gaia columns", unit="table", disable=None, leave=False):
@@ -157,7 +159,7 @@ def _dtype(name: str) -> type[np.generic]:
 
 
 def _append(
-    block: Block, names: Sequence[str], files: Mapping[str, IO[bytes]], runs: list[_Run]
+    block: Block, names: Sequence[str], files: Mapping[str, IO[bytes]], runs: list[_Sorted]
 ) -> None:
     """Write the rows with an id, sorted, as one run; one file a column, however many tables."""
     ids = block.columns[SOURCE_ID]
@@ -170,4 +172,4 @@ def _append(
     for name in names:
         block.columns.get(name, missing)[order].astype(_dtype(name)).tofile(files[name])
     start = runs[-1].stop if runs else 0
-    runs.append(_Run(start, start + len(order), int(ids[order[0]]), int(ids[order[-1]])))
+    runs.append(_Sorted(start, start + len(order), int(ids[order[0]]), int(ids[order[-1]])))

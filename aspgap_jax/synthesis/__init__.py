@@ -11,13 +11,13 @@ Imports run one way: ``species <- chemistry, calibration <- atmosphere;
 grid <- lines; profiles, transfer <- spectrum``.
 """
 
-from aspgap_jax.synthesis.calibration import CALIBRATION, Calibration
+from aspgap_jax.synthesis.calibration import CALIBRATION, Constants
 from aspgap_jax.synthesis.lines import LineList, load_lines
 from aspgap_jax.synthesis.spectrum import synthesize, synthesize_in_batches
 
 __all__ = [
     "CALIBRATION",
-    "Calibration",
+    "Constants",
     "LineList",
     "load_lines",
     "synthesize",

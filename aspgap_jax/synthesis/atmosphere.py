@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from aspgap_jax.synthesis.calibration import Calibration
+from aspgap_jax.synthesis.calibration import Constants
 from aspgap_jax.synthesis.chemistry import (
     BOLTZMANN_EV,
     ELECTRON_PHASE_SPACE,
@@ -48,7 +48,7 @@ _MASSES = np.array([element.mass for element in ELEMENTS], np.float32)
 
 
 def temperature_at(
-    depth: Float[Array, " layer"], teff: Float[Array, ""], calibration: Calibration
+    depth: Float[Array, " layer"], teff: Float[Array, ""], calibration: Constants
 ) -> PerLayer:
     """Temperature (K) of Eddington's grey atmosphere, Teff [3/4 (tau_R + 2/3)]^(1/4).
 
@@ -115,7 +115,7 @@ def atmosphere(
     teff: Float[Array, ""],
     logg: Float[Array, ""],
     abundance: Float[Array, " element"],
-    calibration: Calibration,
+    calibration: Constants,
 ) -> Gas:
     """Hydrostatic atmosphere: dP / dtau = g rho / kappa on the layers of ``DEPTH``.
 

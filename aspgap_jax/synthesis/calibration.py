@@ -20,10 +20,10 @@ from jaxtyping import Array, Float
 
 from aspgap_jax.synthesis.species import ISOTOPES, SPECIES
 
-__all__ = ["CALIBRATION", "Calibration"]
+__all__ = ["CALIBRATION", "Constants"]
 
 
-class Calibration(NamedTuple):
+class Constants(NamedTuple):
     """The fitted constants; a pytree, so that derivatives reach them.
 
     Attributes:
@@ -72,7 +72,7 @@ _LOG_STRENGTH = {
 # 12C/13C = 14 is fitted and typical of giants; 17O and 18O are the Sun's (Asplund et al. 2009).
 _LOG_ISOTOPE = {"common": 0.0, "13C": -1.14, "17O": -3.42, "18O": -2.70}
 
-CALIBRATION = Calibration(
+CALIBRATION = Constants(
     log_strength=np.array([_LOG_STRENGTH[name] for name in SPECIES], np.float32),
     log_isotope=np.array([_LOG_ISOTOPE[name] for name in ISOTOPES], np.float32),
     microturbulence=1.42,

@@ -17,7 +17,7 @@ from aspgap_jax.synthesis.atmosphere import (
     atmosphere,
     continuous_opacity,
 )
-from aspgap_jax.synthesis.calibration import CALIBRATION, Calibration
+from aspgap_jax.synthesis.calibration import CALIBRATION, Constants
 from aspgap_jax.synthesis.chemistry import BOLTZMANN_EV, Gas, abundances, line_populations
 from aspgap_jax.synthesis.grid import (
     BLOCK,
@@ -38,7 +38,7 @@ PROFILE_LAYER = int(np.argmin(np.abs(np.log10(DEPTH) + 1.0)))
 
 
 def synthesize(
-    labels: Float[Array, "star label"], lines: LineList, calibration: Calibration = CALIBRATION
+    labels: Float[Array, "star label"], lines: LineList, calibration: Constants = CALIBRATION
 ) -> Float[Array, "star pixel"]:
     """Emulated, continuum-normalised spectra on the apStar grid.
 
@@ -103,7 +103,7 @@ def line_strengths(
     gas: Gas,
     abundance: Float[Array, " element"],
     lines: LineList,
-    calibration: Calibration,
+    calibration: Constants,
 ) -> Float[Array, "layer line"]:
     """Opacity integrated over frequency (cm^-1 Hz) of every line, with stimulated emission.
 
@@ -128,7 +128,7 @@ def line_strengths(
 
 
 def _spectrum(
-    star: Float[Array, " label"], lines: LineList, calibration: Calibration
+    star: Float[Array, " label"], lines: LineList, calibration: Constants
 ) -> Float[Array, " pixel"]:
     """One star of :func:`synthesize`."""
     teff, logg, m_h, alpha_m = (star[index(name)] for name in ("teff", "logg", "m_h", "alpha_m"))
@@ -148,7 +148,7 @@ def _opacity_ratio(
     abundance: Float[Array, " element"],
     logg: Float[Array, ""],
     lines: LineList,
-    calibration: Calibration,
+    calibration: Constants,
 ) -> tuple[Float[Array, "layer block point"], Float[Array, "layer block"]]:
     """Total and continuous opacity over the reference opacity."""
     densities = (gas.temperature, gas.electrons, gas.hydrogen_atoms)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from aspgap_jax.errors import InputError
 from aspgap_jax.validation.bootstrap import bootstrap
 
-__all__ = ["MOH_BINS", "Orbits", "PhaseSpace", "Trend", "mean_with_error", "orbits", "trend"]
+__all__ = ["MOH_BINS", "OrbitTrend", "Orbits", "PhaseSpace", "mean_with_error", "orbits", "trend"]
 
 MOH_BINS = ((-0.7, -0.5), (-0.5, -0.3))
 """[M/H] of the two groups of section 4.5.2."""
@@ -61,7 +61,7 @@ class Orbits(NamedTuple):
     energy: Float[np.ndarray, " star"]
 
 
-class Trend(NamedTuple):
+class OrbitTrend(NamedTuple):
     """Mean of a quantity in bins of [alpha/M], ``[bin]``; only bins with two stars or more.
 
     Attributes:
@@ -129,7 +129,7 @@ def trend(
     *,
     draws: int,
     seed: int,
-) -> Trend:
+) -> OrbitTrend:
     """Mean of ``quantity`` in bins of [alpha/M], with bootstrap errors (Fig. 16).
 
     Args:
@@ -153,8 +153,8 @@ def trend(
         middle = float(alpha_m[place == index].mean())
         rows.append((middle, len(values), *mean_with_error(values, draws=draws, seed=seed)))
     if not rows:
-        return Trend(*[np.zeros(0)] * len(Trend._fields))
-    return Trend(*(np.array(column) for column in zip(*rows, strict=True)))
+        return OrbitTrend(*[np.zeros(0)] * len(OrbitTrend._fields))
+    return OrbitTrend(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
 def mean_with_error(

@@ -14,7 +14,7 @@ __all__ = [
     "GES_ENERGY",
     "GES_L_Z",
     "POOR_MOH",
-    "Share",
+    "Fraction",
     "high_alpha_map",
     "is_ges",
     "is_precise_giant",
@@ -30,7 +30,7 @@ LOOSE_ECCENTRICITY, LOOSE_APOCENTRE = 0.75, 10.0  # kpc
 MAX_SIGMA_MOH, MAX_SIGMA_AOM, MAX_LOGG = 0.1, 0.05, 2.0
 
 
-class Share(NamedTuple):
+class Fraction(NamedTuple):
     """Stars below the dividing line.
 
     Attributes:
@@ -92,7 +92,7 @@ def share_below(
     *,
     draws: int,
     seed: int,
-) -> Share:
+) -> Fraction:
     """The fraction of stars below the dividing line, with its bootstrap error.
 
     Args:
@@ -107,12 +107,12 @@ def share_below(
     offset = aom[known].astype(np.float64) - DIVIDING_LINE.at(moh[known].astype(np.float64))
     n = int(known.sum())
     if not n:
-        return Share(0, float("nan"), float("nan"), float("nan"))
+        return Fraction(0, float("nan"), float("nan"), float("nan"))
     below = offset <= 0
     error = float("nan")
     if n > 1:
         error = float(bootstrap(lambda rows: below[rows].mean(), n, draws=draws, seed=seed).error)
-    return Share(n, float(below.mean()), error, float(np.median(offset)))
+    return Fraction(n, float(below.mean()), error, float(np.median(offset)))
 
 
 def high_alpha_map(

@@ -28,7 +28,7 @@ import tyro
 
 from aspgap_jax import config, labels
 from aspgap_jax.apstar import N_PIXELS
-from aspgap_jax.config import Config, Data, Loss, Model, Pretrain, Train
+from aspgap_jax.config import Config, Data, Loss, Model, Pretrain, Training
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.prediction.bundle import load_bundle, load_networks
 from aspgap_jax.preprocessing.stars import TrainingSet
@@ -45,7 +45,7 @@ CFG = Config(
     ),
     loss=Loss(l1=0.01, kl=20.0),
     data=Data(magnitude_exponent=0.4),
-    train=Train(epochs=8, batch_size=64, patience=8, noise=1.0),
+    train=Training(epochs=8, batch_size=64, patience=8, noise=1.0),
     pretrain=Pretrain(n_spectra=200, epochs=4, batch_size=32),
 )
 UNFINISHED = "*orbax-checkpoint-tmp*"

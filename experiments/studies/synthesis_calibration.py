@@ -20,12 +20,12 @@ import numpy as np
 from synthesis_realism import branch_gravity, kurucz_normalised, normalise
 
 from aspgap_jax.apstar import in_chips, running_continuum
-from aspgap_jax.synthesis import CALIBRATION, Calibration, LineList, load_lines, synthesize
+from aspgap_jax.synthesis import CALIBRATION, Constants, LineList, load_lines, synthesize
 from aspgap_jax.synthesis.species import ISOTOPES, SPECIES
 from aspgap_jax.validation.kurucz import load_kurucz
 
 # Textbook values with the freedom (standard deviation) the fit has around them.
-PRIOR = Calibration(
+PRIOR = Constants(
     log_strength=np.zeros(len(SPECIES)),
     log_isotope=np.array([0.0, -1.95, -3.42, -2.70]),  # solar system (Asplund et al. 2009)
     microturbulence=1.8,
@@ -37,7 +37,7 @@ PRIOR = Calibration(
     macroturbulence=3.0,
 )
 # Zero: held fixed.
-FREEDOM = Calibration(
+FREEDOM = Constants(
     log_strength=np.full(len(SPECIES), 0.5),
     log_isotope=np.array([0.0, 0.5, 0.0, 0.0]),
     microturbulence=0.5,
@@ -66,16 +66,16 @@ def training_labels(n: int, seed: int) -> np.ndarray:
     return np.column_stack([teff, logg, m_h, alpha_m]).astype(np.float32)
 
 
-def flatten(calibration: Calibration) -> np.ndarray:
+def flatten(calibration: Constants) -> np.ndarray:
     """All constants in one vector."""
     return np.concatenate([np.ravel(np.asarray(part, np.float64)) for part in calibration])
 
 
-def unflatten(vector: jax.Array) -> Calibration:
+def unflatten(vector: jax.Array) -> Constants:
     """The inverse of :func:`flatten`, float32."""
     vector = jnp.asarray(vector, jnp.float32)
     first, second = len(SPECIES), len(SPECIES) + len(ISOTOPES)
-    return Calibration(vector[:first], vector[first:second], *vector[second:])
+    return Constants(vector[:first], vector[first:second], *vector[second:])
 
 
 @jax.jit
@@ -147,7 +147,7 @@ def main() -> None:
     print(f"rms {final:.5f}")
     for name, value in zip(SPECIES, np.asarray(result.log_strength), strict=True):
         print(f"log_strength {name}: {value:.2f}")
-    for field, value in zip(Calibration._fields[1:], result[1:], strict=True):
+    for field, value in zip(Constants._fields[1:], result[1:], strict=True):
         print(f"{field}: {np.round(np.asarray(value), 3).tolist()}")
 
 

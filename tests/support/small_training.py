@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aspgap_jax import model
-from aspgap_jax.config import Config, Data, Loss, Model, Optim, Train
+from aspgap_jax.config import Config, Data, Loss, Model, Optim, Training
 from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.device import Stars, to_device
 from aspgap_jax.preprocessing.folds import FoldRows
@@ -38,7 +38,7 @@ CFG = Config(
     loss=Loss(l1=0.01, kl=20.0),
     optim=Optim(learning_rate=1e-2, schedule="plateau", plateau_factor=0.3, plateau_patience=2),
     data=Data(magnitude_exponent=0.4),
-    train=Train(epochs=40, batch_size=30, patience=8, noise=1.0),
+    train=Training(epochs=40, batch_size=30, patience=8, noise=1.0),
 )
 """Every term of the loss is on, and so are dropout and noise."""
 RECIPE = recipe_of(CFG)

@@ -5,7 +5,7 @@ A test that needs another size or setting replaces that alone.
 
 from __future__ import annotations
 
-from aspgap_jax.config import Config, Data, Model, Pretrain, Train
+from aspgap_jax.config import Config, Data, Model, Pretrain, Training
 
 TINY = Config(
     # No two widths are equal, so that axes which are mixed up do not fit.
@@ -18,6 +18,6 @@ TINY = Config(
         dropout=0.1,
     ),
     data=Data(magnitude_exponent=0.4),
-    train=Train(epochs=6, batch_size=64, patience=6),
+    train=Training(epochs=6, batch_size=64, patience=6),
     pretrain=Pretrain(n_spectra=24, epochs=2, batch_size=8),
 )

@@ -15,7 +15,7 @@ from astropy.table import Table
 from aspgap_jax import labels
 from aspgap_jax.apstar import in_chips
 from aspgap_jax.cli import main
-from aspgap_jax.config import Train, to_json
+from aspgap_jax.config import Training, to_json
 from aspgap_jax.errors import InputError
 from aspgap_jax.preprocessing.cuts import apply_cuts, format_cuts
 from aspgap_jax.preprocessing.selection import SELECTIONS
@@ -312,7 +312,7 @@ def test_ingest_prepare_train_as_a_user_types_it(
     assert f"wrote {len(giants):,} stars to {inputs.out}" in printed
     assert "APOGEE S/N > 50" in printed
     settings = inputs.folder / "tiny.json"
-    settings.write_text(to_json(replace(TINY, train=Train(epochs=1, batch_size=32))))
+    settings.write_text(to_json(replace(TINY, train=Training(epochs=1, batch_size=32))))
     train = ["train", "--data", str(inputs.out), "--select", "giants", "--out", str(run)]
     assert main([*train, "--config", str(settings)]) == 0
     bundle = json.loads((run / "bundle" / "bundle.json").read_text())

@@ -28,7 +28,7 @@ from aspgap_jax.config import (
     Execution,
     Model,
     Pretrain,
-    Train,
+    Training,
     to_json,
 )
 from aspgap_jax.errors import InputError
@@ -55,7 +55,7 @@ CFG = Config(
         dropout=0.1,
     ),
     data=Data(magnitude_exponent=0.4),
-    train=Train(epochs=6, batch_size=64, patience=6),
+    train=Training(epochs=6, batch_size=64, patience=6),
     pretrain=Pretrain(n_spectra=20, epochs=2, batch_size=8),
     cv=CrossValidation(seeds=2),
 )

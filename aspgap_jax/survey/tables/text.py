@@ -15,7 +15,7 @@ from aspgap_jax.errors import InputError
 from aspgap_jax.survey.tables.opened import Opened
 from aspgap_jax.survey.tables.source import Raw, SourceTable
 
-__all__ = ["Header", "open_text", "read_header"]
+__all__ = ["TextHeader", "open_text", "read_header"]
 
 # The bulk files of gaia_source have a header of 60 kB.
 LONGEST_HEADER = 1 << 24
@@ -27,7 +27,7 @@ LINE_END = re.compile(r"\r\n|\n|\r")
 ROW = re.compile(r"(?:.*Row #(?P<row>\d+): )(?P<what>.*)", re.DOTALL)
 
 
-class Header(NamedTuple):
+class TextHeader(NamedTuple):
     """Names of the columns, what stands between them, and how many lines to skip."""
 
     columns: tuple[str, ...]
@@ -67,7 +67,7 @@ def open_text(opened: Opened, path: Path) -> list[SourceTable]:
     ]
 
 
-def read_header(text: str, *, whole: bool) -> Header | None:
+def read_header(text: str, *, whole: bool) -> TextHeader | None:
     """The header of a table, or ``None`` if ``text`` ends before it does.
 
     Comment lines begin with ``#``. The names may stand in the last of them, as NumPy and
@@ -98,8 +98,8 @@ def read_header(text: str, *, whole: bool) -> Header | None:
         names = _names(line, delimiter)
         commented = _names(comment.strip(), delimiter)
         if any(_is_number(name) for name in names) and len(commented) == len(names):
-            return Header(commented, delimiter, number - 1)
-        return Header(names, delimiter, number)
+            return TextHeader(commented, delimiter, number - 1)
+        return TextHeader(names, delimiter, number)
     return None
 
 
@@ -125,7 +125,7 @@ def _is_number(text: str) -> bool:
 
 
 def _blocks(
-    opened: Opened, path: Path, header: Header, places: Sequence[int], encoding: str
+    opened: Opened, path: Path, header: TextHeader, places: Sequence[int], encoding: str
 ) -> Iterator[list[Raw]]:
     # Numbers for names: these may be empty, or occur twice.
     keys = [str(place) for place in range(len(header.columns))]

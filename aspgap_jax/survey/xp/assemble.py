@@ -26,8 +26,8 @@ from aspgap_jax.survey.xp.chunk import (
     SOURCE_ID,
     WAVELENGTH,
     BadRow,
-    Layout,
     XPChunk,
+    XPLayout,
 )
 from aspgap_jax.survey.xp.releases import of_coefficients
 
@@ -52,7 +52,7 @@ class Assembler:
     def __init__(
         self,
         path: Path,
-        layout: Layout,
+        layout: XPLayout,
         chunk_size: int,
         on_bad_row: OnBadRow | None,
         place: str = "",

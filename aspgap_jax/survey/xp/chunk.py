@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int32, Int64
 from aspgap_jax.errors import InputError
 from aspgap_jax.survey.xp.releases import DEFAULT, RELEASES
 
-__all__ = ["BANDS", "BASES", "WAVELENGTH", "BadRow", "Layout", "XPChunk", "layout_of"]
+__all__ = ["BANDS", "BASES", "WAVELENGTH", "BadRow", "XPChunk", "XPLayout", "layout_of"]
 
 BANDS = ("bp", "rp")
 _NAMES = RELEASES[DEFAULT].names
@@ -59,7 +59,7 @@ class BadRow(NamedTuple):
         return f"{', '.join(part for part in (self.place, row) if part)}: {self.what}"
 
 
-class Layout(NamedTuple):
+class XPLayout(NamedTuple):
     """Which columns of a file matter.
 
     Attributes:
@@ -107,7 +107,7 @@ def layout_of(
     *,
     correlations: bool = False,
     shown: Sequence[str] | None = None,
-) -> Layout:
+) -> XPLayout:
     """The layout of an XP table with the given column names.
 
     Args:
@@ -139,7 +139,7 @@ def layout_of(
         per_band = (*INTEGERS, BASIS)
         integers = (*n_parameters, *(f"{band}_{name}" for band in BANDS for name in per_band))
         floats = tuple(f"{band}_{name}" for band in BANDS for name in FLOATS)
-        return Layout(
+        return XPLayout(
             representation="continuous",
             spectra=continuous,
             correlations=pairs if correlations else (),
@@ -150,7 +150,7 @@ def layout_of(
     if SOURCE_ID in have and have.issuperset(SAMPLED):
         if correlations:
             raise InputError(f"{path}: sampled spectra have no correlations; read it without")
-        return Layout("sampled", SAMPLED, (), (), (), g_mag)
+        return XPLayout("sampled", SAMPLED, (), (), (), g_mag)
     names = found if shown is None else tuple(shown)
     has = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
     raise InputError(

@@ -12,7 +12,7 @@ from isal import igzip, isal_zlib
 
 from aspgap_jax.errors import InputError
 
-__all__ = ["BROKEN_STREAM", "Opened", "Rewound", "open_xp"]
+__all__ = ["BROKEN_STREAM", "OpenedXP", "Rewound", "open_xp"]
 
 HEAD = 1 << 16
 GZIP = b"\x1f\x8b"
@@ -33,7 +33,7 @@ OTHERS = {
 }
 
 
-class Opened(NamedTuple):
+class OpenedXP(NamedTuple):
     """An open file.
 
     Attributes:
@@ -50,7 +50,7 @@ class Opened(NamedTuple):
 
 
 @contextmanager
-def open_xp(path: Path, shown: Path | None = None) -> Iterator[Opened]:
+def open_xp(path: Path, shown: Path | None = None) -> Iterator[OpenedXP]:
     """Open an XP file and tell its format from its content.
 
     Args:
@@ -88,9 +88,9 @@ def open_xp(path: Path, shown: Path | None = None) -> Iterator[Opened]:
             kind = _kind(path, head)
             if kind == "text" and b"\n" not in head and b"\r" in head:
                 # Lines as the Mac once ended them.
-                yield Opened(kind, Lines(head, stream), head.replace(b"\r", b"\n"), packed)
+                yield OpenedXP(kind, Lines(head, stream), head.replace(b"\r", b"\n"), packed)
             else:
-                yield Opened(kind, Rewound(head, stream), head, packed)
+                yield OpenedXP(kind, Rewound(head, stream), head, packed)
 
 
 def _read(stream: BufferedIOBase, size: int) -> bytes:

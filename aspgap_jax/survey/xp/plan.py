@@ -27,7 +27,7 @@ from aspgap_jax.survey.xp.chunk import (
     SAMPLED,
     SOURCE_ID,
     WAVELENGTH,
-    Layout,
+    XPLayout,
     layout_of,
 )
 from aspgap_jax.survey.xp.grids import Resampling, resampling
@@ -73,7 +73,7 @@ class Plan:
     """
 
     where: str
-    layout: Layout
+    layout: XPLayout
     source: Mapping[str, str | Series]
     ids: int | None
     twins: tuple[str, str] | None
@@ -256,7 +256,7 @@ def _numbers(stated: Stated, where: str) -> Float[np.ndarray, " value"]:
 
 
 def _factors(
-    layout: Layout, source: Mapping[str, str | Series], unit: Mapping[str, str], where: str
+    layout: XPLayout, source: Mapping[str, str | Series], unit: Mapping[str, str], where: str
 ) -> tuple[Any, Any]:
     """Factors of fluxes and errors; other columns must be in the unit of the archive."""
 

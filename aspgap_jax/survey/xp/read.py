@@ -17,7 +17,7 @@ from aspgap_jax.survey.xp import releases
 from aspgap_jax.survey.xp.assemble import Assembler, OnBadRow
 from aspgap_jax.survey.xp.chunk import BadRow, XPChunk
 from aspgap_jax.survey.xp.damage import reading
-from aspgap_jax.survey.xp.detect import BROKEN_STREAM, Opened, open_xp
+from aspgap_jax.survey.xp.detect import BROKEN_STREAM, OpenedXP, open_xp
 from aspgap_jax.survey.xp.header import Header, read_header
 from aspgap_jax.survey.xp.loose import loose_table
 from aspgap_jax.survey.xp.notes import Notes, OnNote
@@ -141,7 +141,7 @@ class _Reader:
                     f"{path}: cannot be read to its end ({error}); download it again"
                 ) from error
 
-    def _archive(self, opened: Opened, file: Path, path: Path) -> Iterator[XPChunk]:
+    def _archive(self, opened: OpenedXP, file: Path, path: Path) -> Iterator[XPChunk]:
         """Chunks of the files in a zip archive; one that cannot be read fails alone."""
         with _on_disk(opened, file) as whole, _zip(whole, path) as archive:
             members = [m for m in archive.infolist() if not _is_hidden(m)]
@@ -175,7 +175,7 @@ class _Reader:
             shown = ", ".join(names[:SHOWN_MEMBERS]) + (", ..." if names[SHOWN_MEMBERS:] else "")
             self.notes.add(f"{len(names)} without XP spectra left out: {shown}")
 
-    def _text(self, opened: Opened, path: Path) -> Iterator[XPChunk]:
+    def _text(self, opened: OpenedXP, path: Path) -> Iterator[XPChunk]:
         # A header without a line end, or one longer than any table's.
         header = read_header(opened.head, str(path)) or read_header(opened.head + b"\n", str(path))
         if header is None:
@@ -199,7 +199,7 @@ class _Reader:
                 f"download it again"
             ) from error
 
-    def _container(self, opened: Opened, file: Path, path: Path) -> Iterator[XPChunk]:
+    def _container(self, opened: OpenedXP, file: Path, path: Path) -> Iterator[XPChunk]:
         if opened.kind == "votable":
             yield from self._tables(votable_tables(opened.stream, path), path)
             return
@@ -368,7 +368,7 @@ def _regrouped(chunks: Iterator[XPChunk], size: int) -> Iterator[XPChunk]:
 
 
 @contextmanager
-def _on_disk(opened: Opened, file: Path) -> Iterator[Path]:
+def _on_disk(opened: OpenedXP, file: Path) -> Iterator[Path]:
     """The file as one that can be mapped into memory."""
     if not opened.packed:
         yield file

@@ -32,8 +32,8 @@ from aspgap_jax.survey.xp.chunk import (
     CORRELATIONS,
     MISSING,
     SOURCE_ID,
-    Layout,
     XPChunk,
+    XPLayout,
 )
 from aspgap_jax.survey.xp.detect import BROKEN_STREAM, Rewound
 from aspgap_jax.survey.xp.header import Header
@@ -69,7 +69,7 @@ class _Shape(NamedTuple):
     width: int
 
 
-def _shape(columns: tuple[str, ...], layout: Layout) -> _Shape:
+def _shape(columns: tuple[str, ...], layout: XPLayout) -> _Shape:
     arrays = {f"{band}_{CORRELATIONS}" for band in BANDS} | set(layout.spectra)
     quoted = [name for name in columns if name in arrays]
     return _Shape(
@@ -81,7 +81,7 @@ def _shape(columns: tuple[str, ...], layout: Layout) -> _Shape:
     )
 
 
-def is_archive_row(line: str, header: Header, layout: Layout) -> bool:
+def is_archive_row(line: str, header: Header, layout: XPLayout) -> bool:
     """Whether a line is a row as the archive writes it: lists in brackets, with commas.
 
     Args:

@@ -14,7 +14,7 @@ import pytest
 from jax import lax
 
 from aspgap_jax import model
-from aspgap_jax.config import Model, Train
+from aspgap_jax.config import Model, Training
 from support.experiments import load_experiment
 from support.made_up import made_up_stars
 from support.tiny import TINY
@@ -24,7 +24,7 @@ N_XP, N_PIXELS, BATCH = 24, 50, 32
 SIZES = Model(
     encoder=(20, 12), latent=10, hallucinator=(9, 14), xp_decoder=(11,), apogee_decoder=(7, 5)
 )
-CFG = replace(TINY, model=SIZES, train=Train(epochs=1, batch_size=BATCH))
+CFG = replace(TINY, model=SIZES, train=Training(epochs=1, batch_size=BATCH))
 
 
 @pytest.fixture(scope="module")
