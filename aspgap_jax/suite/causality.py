@@ -13,7 +13,7 @@ from aspgap_jax.preprocessing.device import to_device
 from aspgap_jax.suite.study import Drawn, Inputs, Missing, Result, Study
 from aspgap_jax.survey.sky import galactic
 from aspgap_jax.survey.xp.instrument import instrument_model
-from aspgap_jax.validation import attribution as ig
+from aspgap_jax.validation import attribution
 from aspgap_jax.validation.bootstrap import bootstrap
 from aspgap_jax.validation.conditional import (
     conditional_permutation,
@@ -176,11 +176,13 @@ def alpha_attribution(inputs: Inputs) -> Result:
         if not len(pairs):
             raise Missing("needs stars of equal labels and different [alpha/M]; there are none")
         low, high = xp[pairs[:, 0]], xp[pairs[:, 1]]
-        gradient, change = ig.label_gradients(networks, info.config, number, "alpha_m", low, high)
+        gradient, change = attribution.label_gradients(
+            networks, info.config, number, "alpha_m", low, high
+        )
         difference = high - low
         errors.append((gradient * difference).sum(axis=1) - change)
         if matrix is not None:
-            gradient = ig.gradients_by_flux(gradient, matrix)
+            gradient = attribution.gradients_by_flux(gradient, matrix)
             difference = difference @ matrix.T
         gradients.append(gradient)
         differences.append(difference)
@@ -189,14 +191,16 @@ def alpha_attribution(inputs: Inputs) -> Result:
     gradient, difference, change, truth, error = (
         np.concatenate(parts) for parts in (gradients, differences, changes, truths, errors)
     )
-    shares = ig.split_shares(gradient, difference, wavelength)
+    shares = attribution.split_shares(gradient, difference, wavelength)
     features = bootstrap(
         lambda rows: shares.features[rows].mean(axis=0),
         len(change),
         draws=inputs.draws,
         seed=inputs.seed,
     )
-    bands = ig.band_shares(shares.features, wavelength, draws=inputs.draws, seed=inputs.seed)
+    bands = attribution.band_shares(
+        shares.features, wavelength, draws=inputs.draws, seed=inputs.seed
+    )
     whole = (gradient * difference).mean(axis=0)
     numbers: dict[str, Any] = {
         "pairs": len(change),
@@ -210,7 +214,7 @@ def alpha_attribution(inputs: Inputs) -> Result:
         "bands": {name: interval.numbers() for name, interval in bands.items()},
     }
     flux = (xp if matrix is None else xp @ matrix.T).mean(axis=0)
-    broad = ig.smooth(difference.mean(axis=0)[None], wavelength)[0]
+    broad = attribution.smooth(difference.mean(axis=0)[None], wavelength)[0]
     figure = plots.attribution(
         wavelength,
         features,

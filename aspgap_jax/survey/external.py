@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Int, Int64
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.labels import LABELS
 from aspgap_jax.preprocessing.stars import Cut
 from aspgap_jax.survey.ids import BY_NAME, SOURCE_ID, IdChoice, id_column, mapped, say_share
 from aspgap_jax.survey.sentinels import kind_of
@@ -99,6 +100,10 @@ class External(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
+OURS = {label.name: label.catalogue for label in LABELS}
+"""Columns of a catalogue of this package, by label."""
+
+
 def _zero(*columns: str) -> tuple[Quality, ...]:
     return tuple(Quality((column,), "=", 0.0) for column in columns)
 
@@ -178,10 +183,10 @@ CATALOGUES: dict[str, ExternalSpec] = {
         source="any catalogue with Gaia DR3 source ids; no cuts",
         ids=(),
         labels={
-            "teff": ("teff", "teff_xp"),
-            "logg": ("logg", "logg_xp"),
-            "m_h": ("m_h", "mh", "moh", "moh_xp", "fe_h", "feh"),
-            "alpha_m": ("alpha_m", "aom", "aom_xp", "alpha_fe", "mg_fe"),
+            "teff": ("teff", OURS["teff"]),
+            "logg": ("logg", OURS["logg"]),
+            "m_h": ("m_h", "mh", "moh", OURS["m_h"], "fe_h", "feh"),
+            "alpha_m": ("alpha_m", "aom", OURS["alpha_m"], "alpha_fe", "mg_fe"),
         },
         optional=True,
     ),

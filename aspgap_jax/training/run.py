@@ -42,9 +42,14 @@ from aspgap_jax.config import Config, Execution
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.files.locks import locked
-from aspgap_jax.prediction import bundle as bundles
 from aspgap_jax.prediction.assess import assess
-from aspgap_jax.prediction.bundle import Bundle, BundleInfo, Networks
+from aspgap_jax.prediction.bundle import (
+    Bundle,
+    BundleInfo,
+    Networks,
+    load_bundle,
+    save_bundle,
+)
 from aspgap_jax.prediction.labelling import StarLabels
 from aspgap_jax.prediction.out_of_fold import out_of_fold
 from aspgap_jax.preprocessing import folds
@@ -209,7 +214,7 @@ def _train(
     processes.announce(format_cuts(stars.cuts))
     if done(folder):
         processes.announce(f"{folder}: already trained")
-        return *bundles.load_bundle(folder), stars
+        return *load_bundle(folder), stars
 
     layout = parallel.choose(count=execution.devices)
     splits = folds.all_splits(cfg, folds=settings.folds)
@@ -263,7 +268,7 @@ def _train(
     )
 
     def save() -> None:
-        bundles.save_bundle(folder / "bundle", bundle, info, networks)
+        save_bundle(folder / "bundle", bundle, info, networks)
         shutil.rmtree(folder / "checkpoints")
 
     processes.by_main(save)

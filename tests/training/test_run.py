@@ -32,7 +32,7 @@ from aspgap_jax.config import (
     to_json,
 )
 from aspgap_jax.errors import InputError
-from aspgap_jax.prediction import bundle as bundles
+from aspgap_jax.prediction.bundle import load_bundle, load_networks
 from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.folds import fold_of
 from aspgap_jax.survey.store import write_training_store
@@ -103,7 +103,7 @@ def test_every_star_is_predicted_by_members_that_have_not_seen_it(
     run: Path, settings: Settings
 ) -> None:
     predictions = read_predictions(run / "predictions.h5")
-    networks, info = bundles.load_networks(run)
+    networks, info = load_networks(run)
     stars = made_up_stars()
     assert info.members == tuple(
         folds.Assignment(0, fold, seed) for fold in (0, 1) for seed in (0, 1)
@@ -134,7 +134,7 @@ def test_held_out_stars_have_no_influence(run: Path, settings: Settings, tmp_pat
     write_training_store(tmp_path / "spoilt.h5", stars)
     spoilt = replace(settings, data=str(tmp_path / "spoilt.h5"))
     train(tmp_path / "run", spoilt, ALWAYS)
-    trained = [bundles.load_networks(folder)[0] for folder in (run, tmp_path / "run")]
+    trained = [load_networks(folder)[0] for folder in (run, tmp_path / "run")]
     for a, b in zip(*map(jax.tree.leaves, trained), strict=True):
         np.testing.assert_array_equal(a[:2], b[:2])
         assert not np.array_equal(a[2:], b[2:])
@@ -164,7 +164,7 @@ def test_interrupted_run_ends_like_the_whole_one(
         "emulation": (running, "emulated_spectra", interrupt),
         "pre-training": (running, "decoder_precision", interrupt_before_training),
         "training": (log, "records", interrupt_epoch_4),
-        "after training": (bundles, "save_bundle", interrupt),
+        "after training": (running, "save_bundle", interrupt),
     }[where]
     with monkeypatch.context() as patch:
         patch.setattr(target, name, replacement)
@@ -177,8 +177,8 @@ def test_interrupted_run_ends_like_the_whole_one(
             file.write('{"epoch": 4, "memb')
     cross_validate(folder, settings, ALWAYS)
 
-    whole, _ = bundles.load_bundle(run)
-    resumed, _ = bundles.load_bundle(folder)
+    whole, _ = load_bundle(run)
+    resumed, _ = load_bundle(folder)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert (folder / "log.jsonl").read_text() == (run / "log.jsonl").read_text()
@@ -339,7 +339,7 @@ def test_a_corrupt_checkpoint_is_one_clear_line(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(bundles, "save_bundle", interrupt)
+        patch.setattr(running, "save_bundle", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "run", settings, ALWAYS)
     for path in (tmp_path / "run" / "checkpoints" / "training").rglob("*"):
@@ -366,7 +366,7 @@ def test_a_run_goes_on_with_another_number_of_devices(
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "run", settings, replace(ALWAYS, devices=first))
     train(tmp_path / "run", settings, replace(ALWAYS, devices=then))
-    trained = [bundles.load_networks(folder)[0] for folder in (run, tmp_path / "run")]
+    trained = [load_networks(folder)[0] for folder in (run, tmp_path / "run")]
     for a, b in zip(*map(jax.tree.leaves, trained), strict=True):
         # Not one by one: Adam makes much of the rounding of a gradient that is near zero.
         assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b)
@@ -395,25 +395,25 @@ def test_of_a_training_that_diverges_the_last_good_state_is_kept(
     assert not (folder / "bundle").exists()
     # The state is good: from there the run ends as ever.
     train(folder, settings, rarely)
-    whole, resumed = (bundles.load_bundle(path)[0] for path in (run, folder))
+    whole, resumed = (load_bundle(path)[0] for path in (run, folder))
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_a_corrupt_bundle_is_one_clear_line(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no finished bundle there"):
-        bundles.load_bundle(tmp_path)
+        load_bundle(tmp_path)
     copy = tmp_path / "bundle"
     shutil.copytree(run / "bundle", copy)
     for path in (copy / "arrays").rglob("*"):
         if path.is_file() and path.stat().st_size > 1000:
             path.write_bytes(b"\0" * 100)
     with pytest.raises(InputError, match="arrays cannot be read") as info:
-        bundles.load_bundle(copy)
+        load_bundle(copy)
     assert "\n" not in str(info.value)
     (copy / "bundle.json").write_text("{}")
     with pytest.raises(InputError, match="no valid bundle description"):
-        bundles.load_bundle(copy)
+        load_bundle(copy)
 
 
 FIVE_LABELS = """
