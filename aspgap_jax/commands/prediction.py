@@ -50,7 +50,7 @@ class Predict:
         check_files(self.gaia, "--gaia", folders=True)
         from aspgap_jax.prediction.bundle import load_bundle
         from aspgap_jax.prediction.files import predict_files
-        from aspgap_jax.prediction.preview import first_stars
+        from aspgap_jax.prediction.output import first_stars
         from aspgap_jax.prediction.shares import share_of_process
         from aspgap_jax.runtime.parallel import check_devices
         from aspgap_jax.survey.inputs import Delivery

@@ -7,18 +7,15 @@ processes may write into one folder (:mod:`aspgap_jax.prediction.shares`).
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,7 +24,6 @@ from tqdm import tqdm
 from aspgap_jax import config
 from aspgap_jax.catalogue.parts import (
     PARTS,
-    RECORD,
     PartRecord,
     Predicted,
     check_version,
@@ -36,74 +32,37 @@ from aspgap_jax.catalogue.parts import (
 )
 from aspgap_jax.config import PredictOptions
 from aspgap_jax.errors import InputError
-from aspgap_jax.files.atomic import remove_stale
 from aspgap_jax.files.identity import Content, Input, claim_part, content_of, name_parts
-from aspgap_jax.files.locks import Holder, locked, release
-from aspgap_jax.files.tables import ParquetTable, parquet_table
-from aspgap_jax.flags import bit
+from aspgap_jax.files.locks import Holder, locked
 from aspgap_jax.prediction.batches import (
     DEFAULT,
     BatchLabeller,
-    BatchLabels,
-    LabelColumns,
 )
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo
+from aspgap_jax.prediction.output import (
+    ComputedStars,
+    EndOfFile,
+    FileTask,
+    PartWriter,
+    ReadStars,
+    Settled,
+)
 from aspgap_jax.prediction.shares import Share
 from aspgap_jax.runtime.interruption import Preempted, interruptible
 from aspgap_jax.runtime.prefetch import prefetch
 from aspgap_jax.survey.gaia_lookup import GaiaLookup, open_gaia
-from aspgap_jax.survey.inputs import AS_IT_SAYS, Delivery, Source, expand, read_source
+from aspgap_jax.survey.inputs import AS_IT_SAYS, Delivery, expand, read_source
 from aspgap_jax.survey.tables import Remarks
 from aspgap_jax.survey.xp import BadRow, XPChunk
 
 __all__ = ["predict_files"]
 
-NO_LABELS = ("MISSING_BAND", "NOT_FINITE")
-"""Flags that say why a star has no labels."""
 # Damaged rows are all counted; so many of a file are described.
 SHOWN = 20
 ALL = Share()
-CHANGED = "its content has changed since it was predicted: predicted again"
-CHANGED_AND_LOST = "its content has changed since it was predicted: its part is gone"
 # Batches that may wait for the device, and for the writer.
 AHEAD = 2
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-@dataclass(frozen=True)
-class _Job:
-    source: Source
-    part: Path
-
-
-class _Batch(NamedTuple):
-    """Stars of one file on their way to the device."""
-
-    task: _Job
-    chunk: XPChunk
-    g_mag: np.ndarray
-    ruwe: np.ndarray
-
-
-class _EndOfFile(NamedTuple):
-    """No more stars of this file.
-
-    Attributes:
-        stars: rows that were read.
-        damaged: rows that were not.
-        problems: the first of them, or why the file failed.
-        notes: what the reader converted, replaced, guessed or left out.
-        failed: whether it did.
-        content: what was read.
-    """
-
-    task: _Job
-    stars: int
-    damaged: int
-    problems: tuple[str, ...]
-    notes: tuple[str, ...]
-    failed: bool
-    content: Content
 
 
 def predict_files(
@@ -164,12 +123,14 @@ def predict_files(
     with locked(out, run=json.dumps(settings)):
         check_version(out)
         names = name_parts([source.key for source in sources], PARTS, partial(_belongs, out))
-        tasks = _of_share([_Job(s, out / n) for s, n in zip(sources, names, strict=True)], share)
+        tasks = _of_share(
+            [FileTask(s, out / n) for s, n in zip(sources, names, strict=True)], share
+        )
         done = _predict(tasks, out, bundle, info, options, settings, gaia, delivery, share, remarks)
         return write_manifest(out, done, share[:2], remarks.lines)
 
 
-def _of_share(tasks: list[_Job], share: Share) -> list[_Job]:
+def _of_share(tasks: list[FileTask], share: Share) -> list[FileTask]:
     """The tasks of this process; those of a team begin at different places of the list."""
     if share.team:
         first = (share.task - 1) * len(tasks) // share.tasks
@@ -184,7 +145,7 @@ def _of_share(tasks: list[_Job], share: Share) -> list[_Job]:
 
 
 def _predict(
-    tasks: Sequence[_Job],
+    tasks: Sequence[FileTask],
     out: Path,
     bundle: Bundle,
     info: BundleInfo,
@@ -220,7 +181,7 @@ def _predict(
             read = _read(todo, labeller, lookup, settings, holder, delivery)
             batches = prefetch(read, ahead=AHEAD)
             results = prefetch((_compute(b, labeller) for b in batches), ahead=AHEAD)
-            with closing(results), _PartWriter(settings, records, options, bar) as write:
+            with closing(results), PartWriter(settings, records, options, bar) as write:
                 for result in results:
                     write(result)
     except OSError as error:
@@ -272,7 +233,7 @@ def _content(path: Path) -> Content | None:
         return None
 
 
-def _complete(task: _Job, settings: dict[str, Any]) -> PartRecord | None:
+def _complete(task: FileTask, settings: dict[str, Any]) -> PartRecord | None:
     """The record of a part that was made from this very file, else ``None``."""
     kept = read_part_record(task.part)
     if kept is None:
@@ -300,28 +261,28 @@ def _complete(task: _Job, settings: dict[str, Any]) -> PartRecord | None:
 
 
 def _read(
-    tasks: Sequence[_Job],
+    tasks: Sequence[FileTask],
     labeller: BatchLabeller,
     lookup: GaiaLookup | None,
     settings: dict[str, Any],
     holder: Holder,
     delivery: Delivery,
-) -> Iterator[_Batch | _EndOfFile | _Settled]:
+) -> Iterator[ReadStars | EndOfFile | Settled]:
     for task in tasks:
         part, other = claim_part(
             task.part, task.source.key, partial(_belongs, task.part.parent), holder
         )
         task = dataclasses.replace(task, part=part)
         if other is not None:
-            yield _Settled(task, _left(task, other, holder))
+            yield Settled(task, _left(task, other, holder))
         # Another process may have done it since this one has looked.
         elif (done := _complete(task, settings)) is not None:
-            yield _Settled(task, done)
+            yield Settled(task, done)
         else:
             yield from _read_file(task, labeller, lookup, delivery)
 
 
-def _left(task: _Job, other: Holder, holder: Holder) -> PartRecord:
+def _left(task: FileTask, other: Holder, holder: Holder) -> PartRecord:
     """The record of a file that another process predicts at the moment."""
     ours = bool(holder.team) and other.team == holder.team
     return PartRecord(
@@ -334,8 +295,8 @@ def _left(task: _Job, other: Holder, holder: Holder) -> PartRecord:
 
 
 def _read_file(
-    task: _Job, labeller: BatchLabeller, lookup: GaiaLookup | None, delivery: Delivery
-) -> Iterator[_Batch | _EndOfFile]:
+    task: FileTask, labeller: BatchLabeller, lookup: GaiaLookup | None, delivery: Delivery
+) -> Iterator[ReadStars | EndOfFile]:
     """Batches of a file, then its end; what is wrong with the file goes into the end."""
     shown: list[str] = []
     notes: list[str] = []
@@ -376,10 +337,10 @@ def _read_file(
         what = f"{type(error).__name__}: {error}".replace("\n", " ")
         failure = f"{task.source.path}: {what}; a fault of aspgap: please report it"
     problems = (failure,) if failure else tuple(shown)
-    yield _EndOfFile(task, stars, damaged, problems, tuple(notes), bool(failure), content)
+    yield EndOfFile(task, stars, damaged, problems, tuple(notes), bool(failure), content)
 
 
-def _with_gaia(task: _Job, chunk: XPChunk, lookup: GaiaLookup | None) -> _Batch:
+def _with_gaia(task: FileTask, chunk: XPChunk, lookup: GaiaLookup | None) -> ReadStars:
     g_mag = chunk.g_mag
     ruwe = np.full(len(chunk), np.nan)
     if lookup is not None:
@@ -387,133 +348,12 @@ def _with_gaia(task: _Job, chunk: XPChunk, lookup: GaiaLookup | None) -> _Batch:
         ruwe = columns.get("ruwe", ruwe)
         given = columns.get("phot_g_mean_mag", g_mag)
         g_mag = np.where(np.isnan(given), g_mag, given)
-    return _Batch(task, chunk, g_mag, ruwe)
-
-
-class _Settled(NamedTuple):
-    """A file of which nothing is left to do here."""
-
-    task: _Job
-    record: PartRecord
-
-
-class _Computed(NamedTuple):
-    batch: _Batch
-    labels: BatchLabels
+    return ReadStars(task, chunk, g_mag, ruwe)
 
 
 def _compute(
-    item: _Batch | _EndOfFile | _Settled, labeller: BatchLabeller
-) -> _Computed | _EndOfFile | _Settled:
-    if isinstance(item, _EndOfFile | _Settled):
+    item: ReadStars | EndOfFile | Settled, labeller: BatchLabeller
+) -> ComputedStars | EndOfFile | Settled:
+    if isinstance(item, EndOfFile | Settled):
         return item
-    return _Computed(item, labeller(item.chunk, item.g_mag, item.ruwe))
-
-
-class _PartWriter:
-    """Takes what the device returns and writes it, a part at a time."""
-
-    def __init__(
-        self,
-        settings: dict[str, Any],
-        records: dict[str, PartRecord],
-        options: PredictOptions,
-        bar: tqdm,
-    ) -> None:
-        self._settings = settings
-        self._records = records
-        self._columns = LabelColumns(options)
-        self._bar = bar
-        self._open: AbstractContextManager[ParquetTable] | None = None
-        self._table: ParquetTable | None = None
-        self._predicted = self._flagged = self._stars = 0
-        self._reasons: Counter[str] = Counter()
-
-    def __enter__(self) -> _PartWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._discard()
-
-    def __call__(self, item: _Computed | _EndOfFile | _Settled) -> None:
-        if isinstance(item, _EndOfFile):
-            self._finish(item)
-            return
-        if isinstance(item, _Settled):
-            self._keep(item.task, item.record)
-            return
-        batch, computed = item
-        if self._table is None:
-            remove_stale(batch.task.part)
-            self._open = parquet_table(batch.task.part, self._columns.specs)
-            self._table = self._open.__enter__()
-        columns = self._columns.of(batch.chunk.source_id, batch.g_mag, batch.ruwe, computed)
-        known = np.isfinite(columns[self._columns.first])
-        self._predicted += int(known.sum())
-        self._flagged += int((known & (columns["flags"] != 0)).sum())
-        for flag in NO_LABELS:
-            if count := int((~known & (columns["flags"] & bit(flag) != 0)).sum()):
-                self._reasons[flag] += count
-        self._stars += len(known)
-        self._table.append(columns)
-        self._bar.set_postfix(stars=f"{self._stars:,}", refresh=False)
-
-    def _finish(self, end: _EndOfFile) -> None:
-        task = end.task
-        record = PartRecord(
-            file=str(task.source.path),
-            part=task.part.name,
-            status="failed" if end.failed else "done",
-            path=task.source.key.path,
-            size=end.content.size,
-            digest=end.content.digest,
-            settings=self._settings,
-            read=end.stars + end.damaged,
-            problems=end.problems,
-        )
-        # Of an earlier version of the file.
-        replaced = task.part.exists()
-        if end.failed:
-            self._discard()
-            task.part.unlink(missing_ok=True)
-            notes = (*end.notes, *((CHANGED_AND_LOST,) if replaced else ()))
-            record = dataclasses.replace(record, damaged=record.read, notes=notes)
-        else:
-            assert self._table is not None
-            assert self._open is not None
-            rows = self._table.rows
-            record = dataclasses.replace(
-                record,
-                predicted=self._predicted,
-                flagged=self._flagged,
-                unpredicted=rows - self._predicted,
-                reasons=dict(self._reasons),
-                damaged=end.damaged,
-                notes=(*end.notes, *((CHANGED,) if replaced else ())),
-            )
-            self._table.annotate({RECORD: record.to_json()})
-            part, self._open = self._open, None
-            part.__exit__(None, None, None)
-        self._table = None
-        self._predicted = self._flagged = 0
-        self._reasons.clear()
-        self._keep(task, record)
-
-    def _keep(self, task: _Job, record: PartRecord) -> None:
-        self._records[task.source.key.path] = record
-        release(task.part)
-        self._bar.update()
-
-    def _discard(self) -> None:
-        """Leave nothing of a part that is not whole."""
-        if self._open is not None:
-            part, self._open = self._open, None
-            self._table = None
-            self._predicted = self._flagged = 0
-            self._reasons.clear()
-            with contextlib.suppress(_Discarded):
-                part.__exit__(_Discarded, _Discarded(), None)
-
-
-class _Discarded(Exception):
-    """A part is not to be kept."""
+    return ComputedStars(item, labeller(item.chunk, item.g_mag, item.ruwe))

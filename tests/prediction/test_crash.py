@@ -25,16 +25,17 @@ MOMENTS = {"inside part 2": 1, "before the name of part 3": 2, "after the name o
 RUN = """
 import os, signal, sys
 from pathlib import Path
-from aspgap_jax.prediction import files as streaming
+from aspgap_jax.prediction import output
 from aspgap_jax.config import PredictOptions
 from aspgap_jax.prediction.bundle import load_bundle
+from aspgap_jax.prediction.files import predict_files
 
 moment, bundle, out, *files = sys.argv[1:]
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
-write, name = streaming._PartWriter.__call__, Path.replace
+write, name = output.PartWriter.__call__, Path.replace
 batches = 0
 
 def killed_inside(self, item):
@@ -53,10 +54,10 @@ def killed_at_the_name(self, target):
     if Path(target).name.startswith("c.csv") and moment == "after the name of part 3":
         die()
 
-streaming._PartWriter.__call__ = killed_inside
+output.PartWriter.__call__ = killed_inside
 Path.replace = killed_at_the_name
 options = PredictOptions(batch_size=8, second_path=False)
-streaming.predict_files(files, Path(out), *load_bundle(Path(bundle)), options)
+predict_files(files, Path(out), *load_bundle(Path(bundle)), options)
 """
 
 

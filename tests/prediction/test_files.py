@@ -25,7 +25,7 @@ from aspgap_jax.config import PredictOptions
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.locks import Holder
 from aspgap_jax.flags import bit
-from aspgap_jax.prediction import files as streaming
+from aspgap_jax.prediction import files
 from aspgap_jax.prediction.bundle import save_bundle
 from aspgap_jax.prediction.files import predict_files
 from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, label_stars
@@ -476,16 +476,16 @@ def test_out_must_be_a_folder(bulk: list[Path], tmp_path: Path) -> None:
 def test_ctrl_c_and_a_full_disk_leave_whole_parts(
     bulk: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Stops(streaming._PartWriter):
+    class Stops(files.PartWriter):
         error: BaseException = KeyboardInterrupt()
 
         def __call__(self, item) -> None:
-            if self._records and not isinstance(item, streaming._EndOfFile):
+            if self._records and not isinstance(item, files.EndOfFile):
                 super().__call__(item)
                 raise self.error
             super().__call__(item)
 
-    monkeypatch.setattr(streaming, "_PartWriter", Stops)
+    monkeypatch.setattr(files, "PartWriter", Stops)
     with pytest.raises(KeyboardInterrupt, match="1 of 4 files are complete"):
         predict(bulk, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["part_0.csv.gz.parquet"]
