@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
     reason=f"no Slurm here: {', '.join(local_slurm.missing())} (apt-get install slurm-wlm munge)",
 )
 FOLDER = ROOT / "experiments" / "slurm"
-LIMIT_S = 120
+LIMIT_S = 300
 QUICK = ("--batch-size", "8", "--no-second-path")
 
 

@@ -86,8 +86,7 @@ def run(path: Path, folder: Path, status: int = 0) -> tuple[int, list[str], list
 
 
 def parse(arguments: list[str]) -> object:
-    rest, config = cli.take_defaults(arguments)
-    return cli.parse(rest, config)
+    return cli.parse(arguments)
 
 
 def test_there_is_a_file_for_every_use() -> None:

@@ -468,7 +468,7 @@ def test_fetch_as_a_user_types_it(
     assert main([*bulk_list, "--listing", str(listing)]) == 0
     assert "XpContinuousMeanSpectrum" in names.read_text()
     for wrong, message in (
-        (bulk_list, "give --listing"),
+        ([*bulk_list, "--overwrite"], "give --listing"),
         (["fetch", "xp_sampled", "--out", str(out)], "give either --ids TABLE or --pixels"),
         (["fetch", "xp_sampled", "--pixels", "0", "1", "--out", str(out)], "as --ids TABLE"),
     ):

@@ -61,13 +61,16 @@ class Names:
         InputError: a name is no text.
     """
 
-    def __init__(self, columns: Sequence[str], where: Path | str) -> None:
-        self.columns = tuple(columns)
+    def __init__(self, columns: Sequence[object], where: Path | str) -> None:
+        texts: list[str] = []
+        for name in columns:
+            if not isinstance(name, str):
+                raise InputError(f"{where}: a column has no name of text, but {name!r}")
+            texts.append(name)
+        self.columns = tuple(texts)
         self._where = where
         self._lower: dict[str, list[str]] = {}
         for name in self.columns:
-            if not isinstance(name, str):
-                raise InputError(f"{where}: a column has no name of text, but {name!r}")
             self._lower.setdefault(name.strip().lower(), []).append(name)
         self._series = {
             stem: series for stem, series in numbered(self.columns).items() if _is_array(series)
