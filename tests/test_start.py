@@ -97,7 +97,9 @@ def test_imports_and_reading_are_left_at_once(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ingest_stops_its_processes(number: int, tmp_path: Path) -> None:
     lines = bulk_text([star(1000)]).splitlines()
-    rows = [lines[-1].replace("1000,", f"{n},", 1) for n in range(1000, 6000)]
+    rows = [
+        lines[-1].replace("1000,", f"{n},", 1) for n in range(1000, 16000)
+    ]  # seconds of reading
     files = [tmp_path / f"{name}.csv" for name in "ab"]
     files[0].write_text("\n".join([*lines[:-1], *rows, ""]))
     files[1].hardlink_to(files[0])

@@ -14,7 +14,7 @@ from aspgap_jax.plots.populations import disk_groups, halo_populations, orbit_tr
 from aspgap_jax.plots.precision import precision_curves, signal_to_noise, uncertainty_map
 from aspgap_jax.validation.agreement import precision
 from aspgap_jax.validation.disks import DIVIDING_LINE, confusion
-from aspgap_jax.validation.dynamics import Trend
+from aspgap_jax.validation.dynamics import OrbitTrend
 from support.external_files import made_up_predictions
 from support.panels import panels, texts
 
@@ -111,7 +111,7 @@ def test_figure18_prints_the_matrix() -> None:
 
 
 def test_figure16_has_xp_and_apogee() -> None:
-    trend = Trend(
+    trend = OrbitTrend(
         np.array([0.0, 0.1]), np.array([5, 5]), np.array([1000.0, 800.0]), np.array([10.0, 9.0])
     )
     vertical, rotation = panels(orbit_trends({"bin": (trend, trend)}, {"bin": (trend, trend)}))
