@@ -8,8 +8,6 @@ BP by the rest. A star with one band only has no flux on the other band's side.
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +19,7 @@ from jaxtyping import Bool, Float
 
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import replace_file
+from aspgap_jax.files.npz import read_npz
 from aspgap_jax.survey.xp.chunk import BANDS, WAVELENGTH, XPChunk
 from aspgap_jax.survey.xp.releases import DEFAULT, release
 
@@ -91,18 +90,17 @@ def read_instrument(path: Path) -> Instrument:
     Raises:
         InputError: it is none.
     """
+    cure = f"make one by `{SCRIPT}`"
+    arrays = read_npz(path, ("release", "n_bp", "matrix"), kind="instrument matrix", cure=cure)
     try:
-        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
-            found = Instrument(
-                str(file["release"]), int(file["n_bp"]), np.asarray(file["matrix"], np.float64)
-            )
+        found = Instrument(
+            str(arrays["release"]), int(arrays["n_bp"]), arrays["matrix"].astype(np.float64)
+        )
         shape = found.matrix.shape
         if len(shape) != 2 or shape[0] != len(WAVELENGTH) or not 0 < found.n_bp < shape[1]:
             raise ValueError(f"a matrix {shape} with {found.n_bp} BP coefficients")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: no instrument matrix ({error}); make one by `{SCRIPT}`"
-        ) from None
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: no instrument matrix ({error}): {cure}") from None
     return found
 
 
