@@ -110,7 +110,7 @@ def make_job(sample: TrainingSet, cfg: Config, n_rows: int | None = None) -> Job
     device = to_device(sample, cfg.data.magnitude_exponent)
     scalers = fit_scalers(device, rows, cfg.data)
     init = functools.partial(model.init_apogee_decoder, cfg=cfg.model, n_pixels=N_PIXELS)
-    decoders = jax.vmap(init)(jax.random.split(jax.random.key(0), len(rows)))
+    decoders = jax.jit(jax.vmap(init))(jax.random.split(jax.random.key(0), len(rows)))
     nothing = jnp.zeros(len(rows))
     members = make_members(rows, scalers, Pretrained(decoders, nothing, nothing), cfg)
     return Job(device, members, cfg)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -54,10 +54,9 @@ def _made(cfg: Config) -> tuple[Stars, tuple[FoldRows, ...], Scalers, Pretrained
     device = to_device(stars, cfg.data.magnitude_exponent)
     scalers = fit_scalers(device, rows, cfg.data)
     # An arbitrary instrument: nothing here depends on what the decoder has learnt.
-    decoders = jax.vmap(lambda key: model.init_apogee_decoder(key, cfg.model, n_pixels=N_PIXELS))(
-        jax.random.split(jax.random.key(7), len(rows))
-    )
-    nothing = jnp.zeros(0)
+    init = partial(model.init_apogee_decoder, cfg=cfg.model, n_pixels=N_PIXELS)
+    decoders = jax.jit(jax.vmap(init))(jax.random.split(jax.random.key(7), len(rows)))
+    nothing = jnp.asarray(np.zeros(0, np.float32))
     return device, rows, scalers, Pretrained(decoders, nothing, nothing)
 
 

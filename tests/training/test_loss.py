@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from aspgap_jax.config import Config, Loss
+from aspgap_jax.config import Config, Loss, LossForm
 from aspgap_jax.model import Outputs, Params
 from aspgap_jax.training import loss
-from aspgap_jax.training.recipe import Hyper, hyper_of
+from aspgap_jax.training.recipe import Hyper, hyper_of, recipe_of
 
 N_STARS, N_LABELS = 32, 4
+# One program a form of the objective: as single operations they take longer to compile.
+loss_terms = jax.jit(loss.loss_terms, static_argnames="cfg")
 
 
 def made_up(n: int = N_STARS) -> tuple[Outputs, jax.Array, jax.Array, jax.Array, Params]:
@@ -23,7 +25,7 @@ def made_up(n: int = N_STARS) -> tuple[Outputs, jax.Array, jax.Array, jax.Array,
     outputs = outputs._replace(log_sigma=outputs.log_sigma - 1.0)
     labels = jnp.asarray(rng.normal(size=(n, N_LABELS)), jnp.float32)
     error = jnp.asarray(rng.uniform(0.01, 0.3, (n, N_LABELS)), jnp.float32)
-    weight = jnp.asarray(np.arange(n) % 7 != 3, jnp.float32)
+    weight = jnp.asarray((np.arange(n) % 7 != 3).astype(np.float32))
     params = Params(
         {"w": jnp.array([[-1.0, 2.0]])}, {"w": jnp.array([0.5])}, {"w": jnp.array([[-3.0]])}
     )
@@ -32,6 +34,10 @@ def made_up(n: int = N_STARS) -> tuple[Outputs, jax.Array, jax.Array, jax.Array,
 
 def weights(cfg: Loss) -> Hyper:
     return hyper_of(Config(loss=cfg))
+
+
+def form(cfg: Loss) -> LossForm:
+    return recipe_of(Config(loss=cfg)).loss
 
 
 def in_float64(*arrays: jax.Array) -> list[np.ndarray]:
@@ -62,8 +68,8 @@ def test_terms_match_numpy_in_float64() -> None:
     outputs, labels, error, weight, params = made_up()
     cfg = Loss(alpha_xp=0.7, alpha_apogee=0.2, l1=3.0, kl=5.0)
     n_stars = 50.0
-    terms = loss.loss_terms(
-        outputs, labels, error, weight, params, jnp.array(n_stars), weights(cfg), cfg
+    terms = loss_terms(
+        outputs, labels, error, weight, params, np.float32(n_stars), weights(cfg), form(cfg)
     )
 
     mean, log_sigma, apogee, y, sigma = in_float64(*outputs, labels, error)
@@ -112,24 +118,27 @@ def test_l1_reaches_every_leaf() -> None:
 def test_gradient_against_finite_differences(cfg: Loss) -> None:
     with jax.enable_x64(True):
         outputs, labels, error, weight, params = jax.tree.map(
-            lambda leaf: jnp.asarray(leaf, jnp.float64), made_up()
+            lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), made_up()
         )
 
+        @jax.jit
+        @jax.value_and_grad
         def objective(outputs: Outputs) -> jax.Array:
             terms = loss.loss_terms(
-                outputs, labels, error, weight, params, jnp.array(50.0), weights(cfg), cfg
+                outputs, labels, error, weight, params, jnp.array(50.0), weights(cfg), form(cfg)
             )
             return loss.total(terms, weights(cfg))
 
-        gradient = jax.grad(objective)(outputs)
+        gradient = objective(outputs)[1]
         step = 1e-6
         for field, row, column in (("mean", 0, 1), ("log_sigma", 5, 2), ("apogee_mean", 9, 3)):
-            shift = jnp.zeros((N_STARS, N_LABELS)).at[row, column].set(step)
-            value = getattr(outputs, field)
-            up = objective(outputs._replace(**{field: value + shift}))
-            down = objective(outputs._replace(**{field: value - shift}))
+            shift = np.zeros((N_STARS, N_LABELS))
+            shift[row, column] = step
+            value = np.asarray(getattr(outputs, field))
+            up, _ = objective(outputs._replace(**{field: value + shift}))
+            down, _ = objective(outputs._replace(**{field: value - shift}))
             np.testing.assert_allclose(
-                getattr(gradient, field)[row, column],
+                np.asarray(getattr(gradient, field))[row, column],
                 (up - down) / (2 * step),
                 rtol=1e-5,
                 atol=1e-9,
@@ -140,10 +149,12 @@ def test_outlying_log_sigma_neither_overflows_nor_stops_the_gradient() -> None:
     log_sigma = jnp.array([[200.0, -200.0, 60.0, 0.0]])
     error, residual = jnp.full((1, 4), 0.01), jnp.ones((1, 4))
 
+    @jax.jit
+    @jax.value_and_grad
     def objective(log_sigma: jax.Array) -> jax.Array:
         return loss.xp_nll(residual, loss.log_variance(log_sigma, error, Loss()), 1.0).sum()
 
-    value, gradient = jax.value_and_grad(objective)(log_sigma)
+    value, gradient = objective(log_sigma)
     assert np.isfinite(value)
     np.testing.assert_allclose(gradient, [[1.0, 0.0, 1.0, 0.0]], atol=2e-4)
 
@@ -154,8 +165,8 @@ def test_released_code_hands_a_standard_deviation_to_the_likelihood() -> None:
         alpha_xp=1.0, std_as_variance=True, variance_floor=1e-4, apogee_branch="mse",
         kl=0.2, kl_over_n=False,
     )  # fmt: skip
-    terms = loss.loss_terms(
-        outputs, labels, error, weight, params, jnp.array(50.0), weights(cfg), cfg
+    terms = loss_terms(
+        outputs, labels, error, weight, params, np.float32(50.0), weights(cfg), form(cfg)
     )
     mean, log_sigma, apogee, y, sigma = in_float64(*outputs, labels, error)
     real = np.asarray(weight) == 1
@@ -169,8 +180,8 @@ def test_released_code_hands_a_standard_deviation_to_the_likelihood() -> None:
 
 def test_kl_is_divided_by_n_only_when_asked() -> None:
     made = made_up()
-    over_n = loss.loss_terms(*made, jnp.array(50.0), weights(Loss()), Loss())
-    plain = loss.loss_terms(*made, jnp.array(50.0), weights(Loss()), Loss(kl_over_n=False))
+    over_n = loss_terms(*made, np.float32(50.0), weights(Loss()), form(Loss()))
+    plain = loss_terms(*made, np.float32(50.0), weights(Loss()), form(Loss(kl_over_n=False)))
     np.testing.assert_allclose(plain.kl, 50.0 * over_n.kl, rtol=1e-6)
 
 
@@ -178,26 +189,28 @@ def test_four_devices_give_the_terms_of_the_whole_batch() -> None:
     """The KL term needs pooled moments: the mean of four devices' terms is another number."""
     outputs, labels, error, weight, params = made_up()
     # Devices whose stars differ: their own moments are not those of all.
-    labels = (
-        outputs.mean + 0.2 * labels + jnp.repeat(jnp.arange(-3.0, 4.0, 2.0), N_STARS // 4)[:, None]
-    )
-    cfg, n_stars = Loss(), jnp.array(50.0)
-    whole = loss.loss_terms(outputs, labels, error, weight, params, n_stars, weights(cfg), cfg)
+    device = np.repeat(np.arange(-3.0, 4.0, 2.0), N_STARS // 4)[:, None]
+    shifted = np.asarray(outputs.mean) + 0.2 * np.asarray(labels) + device
+    labels = jnp.asarray(shifted.astype(np.float32))
+    cfg, n_stars = Loss(), jnp.asarray(np.float32(50.0))
+    whole = loss_terms(outputs, labels, error, weight, params, n_stars, weights(cfg), form(cfg))
 
     def shard(outputs: Outputs, labels: jax.Array, error: jax.Array, weight: jax.Array) -> object:
         return loss.loss_terms(
-            outputs, labels, error, weight, params, n_stars, weights(cfg), cfg, "device"
+            outputs, labels, error, weight, params, n_stars, weights(cfg), form(cfg), "device"
         )
 
-    split = jax.tree.map(lambda x: x.reshape(4, -1, *x.shape[1:]), (outputs, labels, error, weight))
+    split = jax.tree.map(
+        lambda x: np.asarray(x).reshape(4, -1, *x.shape[1:]), (outputs, labels, error, weight)
+    )
     pooled = jax.pmap(shard, axis_name="device")(*split)
     for name in ("nll", "branch", "kl"):
         np.testing.assert_allclose(
             getattr(pooled, name), np.full(4, getattr(whole, name)), rtol=2e-5
         )
     alone = [
-        loss.loss_terms(
-            *jax.tree.map(lambda x, d=d: x[d], split), params, n_stars, weights(cfg), cfg
+        loss_terms(
+            *jax.tree.map(lambda x, d=d: x[d], split), params, n_stars, weights(cfg), form(cfg)
         ).kl
         for d in range(4)
     ]

@@ -14,18 +14,23 @@ from aspgap_jax.training.recipe import hyper_of, recipe_of
 from aspgap_jax.training.step import make_batch, train_step
 from support.small_training import CFG, assert_close, one, prepare
 
+QUIET = recipe_of(
+    replace(CFG, model=replace(CFG.model, dropout=0.0), train=replace(CFG.train, noise=0.0))
+)
+# One program each: as single operations they would take longer to compile.
+batch_of = jax.jit(make_batch)
+
 
 def test_padding_has_no_influence() -> None:
     stars, members, states = prepare()
     member, state = one(members, 0), one(states, 0)
-    cfg = replace(CFG, model=replace(CFG.model, dropout=0.0), train=replace(CFG.train, noise=0.0))
-    optimizer = make_optimizer(cfg.optim, 10, cfg.optim.learning_rate)
-    batch = make_batch(stars, member.scalers, member.train[:24], jnp.ones(24))
-    padded = make_batch(
-        stars, member.scalers, member.train[:32], (jnp.arange(32) < 24).astype(jnp.float32)
-    )
-    padded = padded._replace(labels=jnp.where(padded.weight[:, None] > 0, padded.labels, 7.0))
-    step = jax.jit(lambda batch: train_step(state, batch, member, optimizer, recipe_of(cfg)))
+    optimizer = make_optimizer(CFG.optim, 10, CFG.optim.learning_rate)
+    rows, real = np.asarray(member.train), (np.arange(32) < 24).astype(np.float32)
+    batch = batch_of(stars, member.scalers, rows[:24], np.ones(24, np.float32))
+    padded = batch_of(stars, member.scalers, rows[:32], real)
+    spoilt = np.where(real[:, None] > 0, padded.labels, 7.0).astype(np.float32)
+    padded = padded._replace(labels=spoilt)
+    step = jax.jit(lambda batch: train_step(state, batch, member, optimizer, QUIET))
     plain, one_step = step(batch)
     with_padding, padded_step = step(padded)
     np.testing.assert_allclose(one_step.total, padded_step.total, rtol=1e-5)
@@ -38,32 +43,31 @@ def test_penalties_reach_the_trainable_blocks_alone() -> None:
     member, state = one(members, 0), one(states, 0)
     optimizer = optax.sgd(1.0)
     state = state._replace(opt_state=optimizer.init(state.params))
-    batch = make_batch(stars, member.scalers, member.train[:32], jnp.ones(32))
-    quiet = replace(CFG, model=replace(CFG.model, dropout=0.0), train=replace(CFG.train, noise=0.0))
-    n_stars = float(member.train_weight.sum())
-    step = jax.jit(lambda member: train_step(state, batch, member, optimizer, recipe_of(quiet))[0])
-    hyper = hyper_of(quiet)
+    batch = batch_of(stars, member.scalers, np.asarray(member.train)[:32], np.ones(32, np.float32))
+    n_stars = float(np.asarray(member.train_weight).sum())
+    step = jax.jit(lambda member: train_step(state, batch, member, optimizer, QUIET)[0])
+    hyper = hyper_of(CFG)
     with_l1, without = (
-        step(member._replace(hyper=hyper._replace(l1=jnp.float32(l1)))).params for l1 in (0.5, 0.0)
+        step(member._replace(hyper=hyper._replace(l1=np.float32(l1)))).params for l1 in (0.5, 0.0)
     )
-    shift = jax.tree.map(lambda a, b: b - a, with_l1, without)
-    expected = jax.tree.map(lambda p: 0.5 / n_stars * jnp.sign(p), state.params)
+    shift = jax.tree.map(lambda a, b: np.asarray(b) - np.asarray(a), with_l1, without)
+    expected = jax.tree.map(lambda p: 0.5 / n_stars * np.sign(np.asarray(p)), state.params)
     assert_close(shift, expected, atol=2e-6)
 
 
 def test_the_hallucinator_learns_through_the_frozen_decoder() -> None:
     stars, members, states = prepare()
     member, state = one(members, 0), one(states, 0)
-    batch = make_batch(stars, member.scalers, member.train[:32], jnp.ones(32))
+    batch = batch_of(stars, member.scalers, np.asarray(member.train)[:32], np.ones(32, np.float32))
 
     def branch(params: model.Params) -> jax.Array:
         outputs = model.apply(CFG.model, params, member.decoder, batch.xp)
         return jnp.square(outputs.apogee_mean - batch.labels).mean()
 
-    gradient = jax.grad(branch)(state.params)
-    assert max(jnp.abs(leaf).max() for leaf in jax.tree.leaves(gradient.hallucinator)) > 0
-    assert max(jnp.abs(leaf).max() for leaf in jax.tree.leaves(gradient.encoder)) > 0
-    assert max(jnp.abs(leaf).max() for leaf in jax.tree.leaves(gradient.xp_decoder)) == 0
+    gradient = jax.device_get(jax.jit(jax.grad(branch))(state.params))
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient.hallucinator)) > 0
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient.encoder)) > 0
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient.xp_decoder)) == 0
 
 
 def test_optimiser_clips_before_it_updates_and_decays_as_pytorch() -> None:
