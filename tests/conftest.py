@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from importlib.metadata import version
 
-# Before JAX starts: sharding tests need several devices, here emulated on the CPU.
+# Before JAX starts. What the tests start in processes of their own inherits it.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-flags = ["--xla_force_host_platform_device_count=4"]
-# Tests compile much and compute little: programs that are compiled plainly take a third of
-# the time. What the tests start in processes of their own inherits it.
+# Sharding tests need several devices, here emulated on the CPU.
+os.environ["JAX_NUM_CPU_DEVICES"] = "4"
+# Tests compile much and compute little: plain programs take a third of the time to compile.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-if version("jaxlib").startswith("0.10."):  # an unknown flag ends the process
-    flags.append("--xla_cpu_use_fusion_emitters=false")
-os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags]).strip()
+if version("jaxlib").startswith("0.10."):  # where it is unknown, a flag ends the process
+    os.environ["XLA_FLAGS"] = " ".join(
+        [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"]
+    ).strip()
 
 from collections.abc import Iterator
 from pathlib import Path

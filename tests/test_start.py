@@ -48,7 +48,7 @@ def stopped(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env=os.environ | {"XLA_FLAGS": ""},
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"},
     )
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:

@@ -104,10 +104,9 @@ def start(command: str, out: Path, options: list[str]) -> subprocess.Popen[str]:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
     }
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     return subprocess.Popen(
         arguments,
-        env=environment | {"JAX_PLATFORMS": "cpu"} | cache,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"} | cache,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -38,7 +38,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     with local_slurm.running() as found:
         yield found | {
             "PATH": f"{tools}:{found['PATH']}",
-            "XLA_FLAGS": "",
+            "JAX_NUM_CPU_DEVICES": "1",
             "JAX_PLATFORMS": "cpu",
             "JAX_COMPILATION_CACHE_DIR": str(tools / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

@@ -96,7 +96,7 @@ def test_two_processes_train_as_one(single: TrainState, tmp_path: Path) -> None:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     environment = os.environ | {
-        "XLA_FLAGS": "",
+        "JAX_NUM_CPU_DEVICES": "1",
         "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
     }
     workers = [
