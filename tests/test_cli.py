@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 
 from aspgap_jax import cli, commands
-from aspgap_jax.config import PRESETS
+from aspgap_jax.commands.options import say
+from aspgap_jax.config import PRESETS, to_json
+from aspgap_jax.errors import InputError
+from aspgap_jax.runtime.output import detail
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,7 @@ def test_presets_files_and_options_in_this_order(tmp_path: Path) -> None:
 )
 def test_help_explains_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        cli.main([command, "--help"])
+        cli.main([command, "--help-all"])
     assert not stop.value.code
     text = " ".join(capsys.readouterr().out.split())
     assert f"usage: aspgap {command}" in text
@@ -70,6 +74,105 @@ def test_help_explains_every_option(command: str, capsys: pytest.CaptureFixture[
         assert "--config FILE.json" in text
         assert "Li et al. 2023" in text
         assert "Lambda_1" in text
+
+
+def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*words])
+    assert not stop.value.code
+    return capsys.readouterr().out
+
+
+def test_options_for_experts_are_explained_where_they_are_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command, common, expert in (
+        ("train", "--preset", "--model.latent"),
+        ("demo", "--select", "--cv.folds"),
+        ("predict", "--bundle", "--propagate"),
+    ):
+        brief, whole = (help_of(capsys, command, word) for word in ("--help", "--help-all"))
+        assert common in brief
+        assert common in whole
+        assert expert not in brief.partition("Examples:")[0]
+        assert expert in whole
+        assert f"aspgap {command} --help-all" in brief
+        assert "--help-all" not in whole.partition("Examples:")[2]
+    # They work all the same.
+    found = cli.parse(["train", "--out", "x", "--model.latent", "9"])
+    assert isinstance(found, commands.Train)
+    assert found.config.model.latent == 9
+
+
+@pytest.mark.parametrize("name", cli.NAMES)
+def test_help_ends_with_examples_that_can_be_typed(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.json").write_text(to_json(PRESETS["compact"]))
+    text = help_of(capsys, name, "--help")
+    lines = text.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
+    assert lines
+    for line in lines:
+        first, *words = shlex.split(line)
+        assert first == "aspgap"
+        assert isinstance(cli.parse(words), cli.NAMES[name])
+        # As wide as the boxes above.
+        assert len(line) <= 80
+
+
+def test_how_much_is_printed_and_the_log_has_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(self: commands.Evaluate) -> int:
+        print("a result")
+        say(["a remark"])
+        detail("a detail")
+        print("an error", file=sys.stderr)
+        raise InputError("no good")
+
+    monkeypatch.setattr(commands.Evaluate, "run", work)
+    log = tmp_path / "new" / "run.log"
+    shown = {}
+    for option in ("", "--quiet", "-q", "--verbose", "-v"):
+        assert cli.main(["evaluate", "x", "--log", str(log), *filter(None, [option])]) == 2
+        shown[option] = capsys.readouterr()
+        text = log.read_text()
+        log.unlink()
+        lines = [
+            re.sub(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \[\d+\] ", "", line)
+            for line in text.splitlines()
+        ]
+        assert lines[0].startswith(f"aspgap: aspgap evaluate x --log {log}")
+        assert lines[3:7] == ["a result", "aspgap: a remark", "a detail", "an error"]
+        assert lines[7] == "aspgap: no good"
+        assert "Traceback (most recent call last):" in lines
+        assert lines[-1].startswith("aspgap: exit status 2 after ")
+    assert shown[""].out == "a result\n"
+    assert shown[""].err == "aspgap: a remark\nan error\naspgap: no good\n"
+    assert shown["--quiet"] == shown["-q"] == ("", "an error\naspgap: no good\n")
+    assert shown["-v"].out == "a result\n"
+    assert "a detail\nan error\naspgap: no good\nTraceback" in shown["--verbose"].err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-v", "-q"], "--verbose and --quiet: give one of the two"),
+        (["--log", "/dev/null/x"], "--log /dev/null/x: Not a directory"),
+        (["--log", "/"], "--log /: Is a directory"),
+    ],
+)
+def test_a_log_that_cannot_be_is_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["evaluate", "x", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_interrupt_has_its_own_status(

@@ -19,7 +19,14 @@ __all__ = ["Fetch", "Ingest", "Prepare"]
 
 @dataclass(frozen=True)
 class Prepare:
-    """Join XP spectra, Gaia columns and APOGEE labels into a training store."""
+    """Join XP spectra, Gaia columns and APOGEE labels into a training store.
+
+    Examples::
+
+        aspgap prepare xp-store --allstar allStar.fits --out train.h5
+        aspgap prepare xp --allstar allStar.fits --gaia gaia.csv --out my.h5
+        aspgap prepare xp --allstar allStar.fits --spectra apogee --out my.h5
+    """
 
     xp: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """XP spectra: bulk csv.gz, DataLink CSV, ECSV, FITS, VOTable, HDF5, or an XP store."""
@@ -76,7 +83,13 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Ingest:
-    """Bulk XP files into a compact XP store, many files at a time."""
+    """Bulk XP files into a compact XP store, many files at a time.
+
+    Examples::
+
+        aspgap ingest bulk --out xp-store
+        aspgap ingest "bulk/*.csv.gz" --out xp-store --processes 8
+    """
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """XP files of any format, folders of such, or patterns; an _MD5SUM.txt beside them is
@@ -98,7 +111,15 @@ class Ingest:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Download from the Gaia archive, with every star accounted for."""
+    """Download from the Gaia archive, with every star accounted for.
+
+    Examples::
+
+        aspgap fetch xp_continuous --ids my_stars.csv --out xp
+        aspgap fetch gaia_source --ids my_stars.csv --out gaia
+        aspgap fetch gaia_source --pixels 0 99 --out gaia
+        aspgap fetch bulk_list --pixels 0 99 --listing _MD5SUM.txt --out files.txt
+    """
 
     what: Annotated[
         Literal["xp_continuous", "xp_sampled", "gaia_source", "bulk_list"], tyro.conf.Positional

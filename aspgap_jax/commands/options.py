@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,14 +13,17 @@ import tyro
 from aspgap_jax.config import PRESET_MEANINGS, PRESETS, Config, from_json
 from aspgap_jax.errors import InputError
 from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS, SELECTIONS, Selection
+from aspgap_jax.runtime.output import remark
 
 __all__ = [
     "DEFAULTS",
+    "EXPERT",
     "CatalogueSelect",
     "Configured",
     "Flattened",
     "GivenIds",
     "Overwrite",
+    "Printing",
     "Release",
     "Select",
     "Start",
@@ -30,6 +32,9 @@ __all__ = [
 
 Flattened = tyro.conf.arg(name="")
 """Of a field with settings of its own: their options without a prefix."""
+
+EXPERT = "expert"
+"""Of a field: ``--help-all`` explains it, ``--help`` does not."""
 
 
 def _one_of(table: Mapping[str, Selection]) -> Any:
@@ -101,7 +106,7 @@ class Start:
 class Configured(Start):
     """Commands with all settings of a training."""
 
-    config: Annotated[Config, Flattened] = field(default_factory=DEFAULTS.get)
+    config: Annotated[Config, Flattened, EXPERT] = field(default_factory=DEFAULTS.get)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +122,23 @@ class GivenIds:
     """The Gaia archive's dr2_neighbourhood of the stars, for a table with ids of DR2."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Printing:
+    """How much a command prints (:mod:`aspgap_jax.runtime.output`). All have these options."""
+
+    log: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Append all that is printed, and the details, to a file, with times."""
+    verbose: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(aliases=["-v"])] = False
+    """Print details too: versions, settings, devices, what is behind an error, time, memory."""
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(aliases=["-q"])] = False
+    """Print errors only."""
+
+    def __post_init__(self) -> None:
+        if self.verbose and self.quiet:
+            raise InputError("--verbose and --quiet: give one of the two")
+
+
 def say(lines: Iterable[str]) -> None:
     """Print remarks to stderr."""
     for line in lines:
-        print(f"aspgap: {line}", file=sys.stderr)
+        remark(f"aspgap: {line}")

@@ -9,7 +9,14 @@ from typing import Annotated
 
 import tyro
 
-from aspgap_jax.commands.options import CatalogueSelect, Flattened, Overwrite, Release, say
+from aspgap_jax.commands.options import (
+    EXPERT,
+    CatalogueSelect,
+    Flattened,
+    Overwrite,
+    Release,
+    say,
+)
 from aspgap_jax.config import PredictOptions
 from aspgap_jax.files.access import check_files, check_new, check_writable
 
@@ -20,7 +27,15 @@ FIGURES = ("figure10_rgb_selection", "figure11_catalogue")
 
 @dataclass(frozen=True)
 class Predict:
-    """Labels, uncertainties and flags for the stars of any number of files."""
+    """Labels, uncertainties and flags for the stars of any number of files.
+
+    Examples::
+
+        aspgap predict my_xp.csv
+        aspgap predict "xp/*.csv.gz" --gaia gaia.fits --out labels
+        aspgap predict xp-store --bundle runs/all --out labels --shard 1/4
+        aspgap predict sample --show 0 --log predict.log --quiet
+    """
 
     inputs: Annotated[tuple[str, ...], tyro.conf.Positional]
     """XP spectra in any format, XP stores, training stores; files, folders or patterns
@@ -34,14 +49,14 @@ class Predict:
     """Tables with source_id and phot_g_mean_mag or ruwe, where the spectra come without.
     Without G it is taken from the spectrum."""
     release: Release = ""
-    instrument: Path | None = None
+    instrument: Annotated[Path | None, EXPERT] = None
     """Instrument matrix of a release whose coefficients aspgap cannot sample itself;
     experiments/package_data/instrument_matrix.py makes it."""
     shard: str | None = None
     """i/n: predict every n-th input, from the i-th on; slurm: i and n are those of this task
     in its Slurm array and step. By default all, but the tasks of one step (srun) that write
     into one folder each take what no other has taken."""
-    options: Annotated[PredictOptions, Flattened] = field(default_factory=PredictOptions)
+    options: Annotated[PredictOptions, Flattened, EXPERT] = field(default_factory=PredictOptions)
     show: int = 10
     """Stars to print."""
 
@@ -88,7 +103,14 @@ class Predict:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """One catalogue from the parts of predictions, with Gaia's columns and the paper's cuts."""
+    """One catalogue from the parts of predictions, with Gaia's columns and the paper's cuts.
+
+    Examples::
+
+        aspgap catalogue labels --unflagged --out stars.parquet
+        aspgap catalogue labels --gaia gaia.fits --select rgb --out rgb.fits
+        aspgap catalogue labels --gaia gaia-folder --out hats-catalogue
+    """
 
     parts: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders that `aspgap predict` wrote, or parts in them."""

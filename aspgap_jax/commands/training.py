@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from aspgap_jax.commands.options import Configured, Flattened, Select
+from aspgap_jax.commands.options import EXPERT, Configured, Flattened, Select
 from aspgap_jax.config import Execution
 from aspgap_jax.files.access import check_files, check_writable
 
@@ -16,15 +16,27 @@ __all__ = ["Crossval", "Demo", "PlotRun", "Train"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Run(Configured):
+class _Place:
     out: Path
     """Folder of the run. The same command goes on where it was interrupted."""
     select: Select = "giants"
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Run(Configured, _Place):
+    """What every run is told; where it goes comes first."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Demo(_Run):
-    """The whole of AspGap on the real sample: cross-validation, figures, catalogue, report."""
+    """The whole of AspGap on the real sample: cross-validation, figures, catalogue, report.
+
+    Examples::
+
+        aspgap demo
+        aspgap demo --preset best --out runs/best
+        aspgap demo --out runs/short --train.epochs 20 --cv.seeds 1
+    """
 
     out: Path = Path("aspgap-demo")
     """Folder of the run. The same command goes on where it was interrupted."""
@@ -46,7 +58,7 @@ class Demo(_Run):
 class _Training(_Run):
     data: str = "sample"
     """The real sample, or a training store (HDF5)."""
-    execution: Annotated[Execution, Flattened] = field(default_factory=Execution)
+    execution: Annotated[Execution, Flattened, EXPERT] = field(default_factory=Execution)
 
     def start(self) -> None:
         """Find the other processes, if there are any; before anything else uses JAX."""
@@ -62,7 +74,14 @@ class _Training(_Run):
 
 @dataclass(frozen=True, kw_only=True)
 class Train(_Training):
-    """Train on all stars and write a bundle for `aspgap predict`."""
+    """Train on all stars and write a bundle for `aspgap predict`.
+
+    Examples::
+
+        aspgap train --out runs/all
+        aspgap train --out runs/mine --data train.h5 --select table_1 --preset paper
+        aspgap train --out runs/other-seed --train.seed 3 --train.epochs 50
+    """
 
     def run(self) -> int:
         self.start()
@@ -77,7 +96,14 @@ class Train(_Training):
 
 @dataclass(frozen=True, kw_only=True)
 class Crossval(_Training):
-    """Train on folds and predict every star by those that have not seen it."""
+    """Train on folds and predict every star by those that have not seen it.
+
+    Examples::
+
+        aspgap crossval --out runs/cv
+        aspgap crossval --out runs/five --data train.h5 --cv.folds 5 --cv.seeds 1
+        aspgap crossval --out runs/x --config mine.json --train.seed 1
+    """
 
     def run(self) -> int:
         self.start()
@@ -92,7 +118,13 @@ class Crossval(_Training):
 
 @dataclass(frozen=True)
 class PlotRun:
-    """Learning curves of a run, term by term, also while it is in progress (PNG and PDF)."""
+    """Learning curves of a run, term by term, also while it is in progress (PNG and PDF).
+
+    Examples::
+
+        aspgap plot-run runs/cv
+        aspgap plot-run runs/cv --out figures
+    """
 
     run_folder: tyro.conf.Positional[Path]
     """Folder of the run."""

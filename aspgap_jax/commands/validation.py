@@ -15,7 +15,12 @@ __all__ = ["Evaluate", "Validate"]
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Metrics, figures, catalogue and report of a cross-validation."""
+    """Metrics, figures, catalogue and report of a cross-validation.
+
+    Examples::
+
+        aspgap evaluate runs/cv
+    """
 
     run_folder: Annotated[Path, tyro.conf.Positional]
     """Folder of `aspgap crossval` or `aspgap demo`."""
@@ -30,7 +35,14 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Validate:
-    """The paper's validations of a run, all that its data allow: numbers, figures, one page."""
+    """The paper's validations of a run, all that its data allow: numbers, figures, one page.
+
+    Examples::
+
+        aspgap validate runs/cv
+        aspgap validate runs/cv --external a23=table_1.fits
+        aspgap validate runs/cv --compare runs/other
+    """
 
     run_folder: Annotated[Path, tyro.conf.Positional]
     """Folder of `aspgap crossval` or `aspgap demo`."""

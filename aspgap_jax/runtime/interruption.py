@@ -183,7 +183,11 @@ def _leave(number: int, state: str = CONTINUE) -> NoReturn:
         word = "stopped" if number == signal.SIGTERM else "interrupted"
         # Not print: the signal may have come in the middle of one. The bar has no line end.
         end = "\n" if sys.stderr.isatty() else ""
-        os.write(2, f"{end}aspgap: {word}: {state}\n".encode())
+        message = f"aspgap: {word}: {state}"
+        os.write(2, f"{end}{message}\n".encode())
+        # Loaded once the command line is read.
+        if "aspgap_jax.runtime.output" in sys.modules:
+            sys.modules["aspgap_jax.runtime.output"].to_log(message)
     os._exit(RESUME_ME if number == signal.SIGTERM else INTERRUPTED)
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.runtime.output import detail
 
 __all__ = [
     "AXIS",
@@ -110,7 +111,7 @@ def check_devices() -> None:
         InputError: it has none.
     """
     try:
-        jax.devices()
+        devices = jax.devices()
     # JAX has several, AssertionError among them.
     except Exception as error:
         asked = os.environ.get("JAX_PLATFORMS", "")
@@ -119,6 +120,8 @@ def check_devices() -> None:
             f"JAX finds no device of the kind that JAX_PLATFORMS={asked} asks for{reason}: "
             "unset it, or install JAX for that device"
         ) from error
+    kinds = ", ".join(sorted({device.device_kind for device in devices}))
+    detail(f"aspgap: JAX {jax.__version__} on {len(devices)} of {kinds}")
 
 
 def is_main() -> bool:

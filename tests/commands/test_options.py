@@ -9,7 +9,7 @@ import pytest
 
 from aspgap_jax import commands
 from aspgap_jax.cli import main, parse
-from aspgap_jax.commands.options import Configured, GivenIds, Start
+from aspgap_jax.commands.options import Configured, GivenIds, Printing, Start
 from aspgap_jax.config import (
     PRESET_MEANINGS,
     PRESETS,
@@ -39,7 +39,16 @@ def declared(cls: type) -> set[str]:
 
 def test_no_command_declares_what_settings_have() -> None:
     # The parts of Config have prefixes of their own.
-    carried = (Execution, Labelling, PredictOptions, LeastSNR, GivenIds, Start, Configured)
+    carried = (
+        Execution,
+        Labelling,
+        PredictOptions,
+        LeastSNR,
+        GivenIds,
+        Start,
+        Configured,
+        Printing,
+    )
     for command in commands.COMMANDS:
         own = {
             name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aspgap_jax.runtime.output import to_a_reader_that_may_go
+from aspgap_jax.runtime.output import detail, remark, to_a_reader_that_may_go, to_log
 
 PRINTS = """
 import sys
@@ -43,3 +43,36 @@ def test_streams_come_back(capsys: pytest.CaptureFixture[str]) -> None:
         assert not sys.stdout.isatty()
     assert sys.stdout is before
     assert capsys.readouterr().out == "inside\n"
+
+
+def test_of_a_progress_bar_the_log_has_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    with to_a_reader_that_may_go() as printed:
+        printed.choose(log=log, quiet=False, verbose=False)
+        for share in (1, 50, 100):
+            print(f"\r{share}%", end="", file=sys.stderr)
+        print(file=sys.stderr)
+        print("not yet a line", end="")
+        remark("said")
+        to_log("by other means")
+    lines = [line.split("] ")[1] for line in log.read_text().splitlines()]
+    assert lines == ["100%", "said", "by other means", "not yet a line"]
+    assert capsys.readouterr() == ("not yet a line", "\r1%\r50%\r100%\nsaid\n")
+
+
+def test_no_bars_where_errors_alone_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with to_a_reader_that_may_go() as printed:
+        assert sys.stderr.isatty()
+        printed.choose(log=None, quiet=True, verbose=False)
+        assert not sys.stderr.isatty()
+
+
+def test_outside_the_command_line_remarks_are_printed_and_details_are_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    remark("said")
+    detail("left out")
+    assert capsys.readouterr() == ("", "said\n")
