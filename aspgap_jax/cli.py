@@ -43,6 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: done in part; what failed was named. 2: the input cannot be used; one
     line says why. 130: interrupted; the same command resumes. 75: stopped by SIGTERM with the
     state saved; the same command resumes.
+
+    Args:
+        arguments: without the name of the program; by default those of this process.
+
+    Returns:
+        The exit status.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     began = time.monotonic()

@@ -482,11 +482,25 @@ def apply(
 
 
 def input_width(variables: Variables) -> int:
-    """Width of what the first layer of an MLP's parameters takes."""
+    """Width of what the first layer of an MLP's parameters takes.
+
+    Args:
+        variables: of an MLP; a leading axis of members is passed over.
+
+    Returns:
+        The number of inputs.
+    """
     return int(variables["params"]["Dense_0"]["kernel"].shape[-2])
 
 
 def output_width(variables: Variables) -> int:
-    """Width of the last layer of an MLP's parameters."""
+    """Width of the last layer of an MLP's parameters.
+
+    Args:
+        variables: of an MLP; a leading axis of members is passed over.
+
+    Returns:
+        The number of outputs.
+    """
     layers = variables["params"]
     return int(layers[f"Dense_{len(layers) - 1}"]["bias"].shape[-1])

@@ -93,6 +93,7 @@ class ColourMagnitude(Plane):
         super().__init__(TEFF_RANGE, M_G_RANGE)
 
     def add_stars(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Count the stars of catalogue columns; those of no positive parallax are outside."""
         luminosity = pseudo_luminosity(columns["parallax"], columns["phot_g_mean_mag"])
         placed = luminosity > 0
         self.outside += int((~placed).sum())
@@ -106,6 +107,7 @@ class Kiel(Plane):
         super().__init__(TEFF_RANGE, LOGG_RANGE)
 
     def add_stars(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Count the stars of catalogue columns whose [M/H] is known."""
         known = np.isfinite(columns[M_H])
         self.add(*(columns[name][known] for name in (TEFF, LOGG, M_H)))
 
@@ -117,4 +119,5 @@ class Abundance(Plane):
         super().__init__(M_H_RANGE, ALPHA_M_RANGE)
 
     def add_stars(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Count the stars of catalogue columns."""
         self.add(columns[M_H], columns[ALPHA_M])

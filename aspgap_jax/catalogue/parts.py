@@ -174,7 +174,14 @@ class Predicted:
 
 
 def read_part_record(path: Path) -> PartRecord | None:
-    """The record that a part carries; ``None`` where there is no such part."""
+    """The record that a part carries; ``None`` where there is no such part.
+
+    Args:
+        path: the Parquet file.
+
+    Returns:
+        What it says of the file of spectra that it was made from.
+    """
     try:
         metadata = pq.read_metadata(path).metadata or {}
         values = json.loads(metadata[RECORD.encode()])
@@ -185,6 +192,13 @@ def read_part_record(path: Path) -> PartRecord | None:
 
 def read_part(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
     """The rows of a part, so many at a time.
+
+    Args:
+        path: the Parquet file.
+        rows: of a batch, at most.
+
+    Yields:
+        Batches with all columns, in the order of the file.
 
     Raises:
         InputError: it is damaged.
@@ -207,7 +221,14 @@ def _record(values: dict[str, Any]) -> PartRecord:
 
 
 def manifest_name(share: tuple[int, int]) -> str:
-    """Name of the manifest of share ``i`` of ``n``."""
+    """Name of the manifest of share ``i`` of ``n``.
+
+    Args:
+        share: ``(i, n)``, ``i`` from 1.
+
+    Returns:
+        The name without a folder; that of the only share has no numbers.
+    """
     return "manifest.json" if share[1] == 1 else f"manifest-{share[0]}-of-{share[1]}.json"
 
 
@@ -252,6 +273,9 @@ def write_manifest(
 def check_version(out: Path) -> None:
     """See whether a folder can take further predictions.
 
+    Args:
+        out: the folder.
+
     Raises:
         InputError: it holds those of another version of aspgap.
     """
@@ -277,6 +301,12 @@ def read_manifest(out: Path) -> Predicted:
     What a part says of itself counts; a file that failed in one process and was
     predicted in another is predicted.
 
+    Args:
+        out: the folder.
+
+    Returns:
+        A record for every file of spectra, sorted by part.
+
     Raises:
         InputError: there is no manifest, or one that cannot be read.
     """
@@ -294,6 +324,12 @@ def read_manifest(out: Path) -> Predicted:
 
 def find_parts(given: Sequence[Path]) -> Found:
     """The parts in folders, in any depth, and parts that are given themselves.
+
+    Args:
+        given: folders and Parquet files.
+
+    Returns:
+        The parts, and what was passed over in folders.
 
     Raises:
         InputError: a folder has none, or a file is none.

@@ -131,6 +131,12 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 def read_predictions(path: Path) -> Predictions:
     """Read a predictions file.
 
+    Args:
+        path: ``predictions.h5`` of a run.
+
+    Returns:
+        A row a star, in the order of the training set.
+
     Raises:
         InputError: see :func:`aspgap_jax.files.hdf5.open_store`.
     """

@@ -38,6 +38,12 @@ def catalogue_table(predictions: Predictions) -> RunCatalogue:
     descriptions.
 
     The colour ``bp_rp`` is computed where both magnitudes are given and it is not.
+
+    Args:
+        predictions: of a run.
+
+    Returns:
+        The table, and what was left out of it.
     """
     data: dict[str, np.ndarray] = dict(predictions.columns)
     if "bp_rp" not in data and {"phot_bp_mean_mag", "phot_rp_mean_mag"} <= data.keys():

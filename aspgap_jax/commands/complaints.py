@@ -20,6 +20,9 @@ def one_line(message: str, arguments: list[str], commands: Collection[str]) -> s
         message: as tyro prints it.
         arguments: of the command line.
         commands: names of the subcommands.
+
+    Returns:
+        The line, without ``aspgap:`` before it.
     """
     first, *others = _sections(message)
     complaint = " ".join(" ".join(first).split())

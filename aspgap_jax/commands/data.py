@@ -47,6 +47,11 @@ class Prepare:
     overwrite: Overwrite = False
 
     def run(self) -> int:
+        """Make the training store.
+
+        Raises:
+            InputError: an input that cannot be used, or an output that may not be replaced.
+        """
         check_new(self.out, overwrite=self.overwrite)
         check_files([self.allstar], "--allstar")
         check_files(self.gaia, "--gaia", folders=True)
@@ -101,6 +106,7 @@ class Ingest:
     release: Release = ""
 
     def run(self) -> int:
+        """Convert the files; 1 where one failed or a row was bad."""
         check_writable(self.out)
         from aspgap_jax.survey.ingest import ingest
 
@@ -143,6 +149,11 @@ class Fetch:
     overwrite: Overwrite = False
 
     def run(self) -> int:
+        """Download, or list what is to be downloaded; 1 where a part failed.
+
+        Raises:
+            InputError: an option is missing, or the ids cannot be used.
+        """
         if self.what == "bulk_list":
             check_new(self.out, overwrite=self.overwrite)
         else:

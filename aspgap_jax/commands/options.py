@@ -139,6 +139,10 @@ class Printing:
 
 
 def say(lines: Iterable[str]) -> None:
-    """Print remarks to stderr."""
+    """Print remarks to stderr.
+
+    Args:
+        lines: without ``aspgap:`` before them.
+    """
     for line in lines:
         remark(f"aspgap: {line}")

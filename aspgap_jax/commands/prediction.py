@@ -61,6 +61,7 @@ class Predict:
     """Stars to print."""
 
     def run(self) -> int:
+        """Label the files; 1 where one failed or has no labels."""
         check_writable(self.out)
         check_files(self.gaia, "--gaia", folders=True)
         from aspgap_jax.prediction.bundle import load_bundle
@@ -126,6 +127,7 @@ class Catalogue:
     overwrite: Overwrite = False
 
     def run(self) -> int:
+        """Merge the parts; 1 where what they come from is not complete."""
         figures = self.figures or self.out.with_name(f"{self.out.stem}_figures")
         check_files(self.gaia, "--gaia", folders=True)
         for name in FIGURES:

@@ -42,6 +42,7 @@ class Demo(_Run):
     """Folder of the run. The same command goes on where it was interrupted."""
 
     def run(self) -> int:
+        """Cross-validate on the real sample, and evaluate."""
         check_writable(self.out)
         from aspgap_jax.runtime.parallel import check_devices
         from aspgap_jax.suite import evaluation
@@ -84,6 +85,7 @@ class Train(_Training):
     """
 
     def run(self) -> int:
+        """Train on all stars."""
         self.start()
         from aspgap_jax.runtime import processes
         from aspgap_jax.training.run import Settings, train
@@ -106,6 +108,7 @@ class Crossval(_Training):
     """
 
     def run(self) -> int:
+        """Train the folds, and predict every star by those that have not seen it."""
         self.start()
         from aspgap_jax.runtime import processes
         from aspgap_jax.training.run import Settings, cross_validate
@@ -132,6 +135,7 @@ class PlotRun:
     """Folder of the figures. Default: `figures` in that of the run."""
 
     def run(self) -> int:
+        """Draw the learning curves of a run."""
         check_writable(self.run_folder / "figures" if self.out is None else self.out)
         from aspgap_jax.suite import evaluation
 

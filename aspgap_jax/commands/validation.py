@@ -26,6 +26,7 @@ class Evaluate:
     """Folder of `aspgap crossval` or `aspgap demo`."""
 
     def run(self) -> int:
+        """Metrics, figures, catalogue and report of a run."""
         check_writable(self.run_folder, "the run")
         from aspgap_jax.suite import evaluation
 
@@ -64,6 +65,7 @@ class Validate:
     """Folder of another run, validated before: its numbers stand beside."""
 
     def run(self) -> int:
+        """Run the studies; 1 where one failed."""
         check_writable(self.run_folder, "the run")
         from aspgap_jax.runtime.parallel import check_devices
         from aspgap_jax.suite import runner

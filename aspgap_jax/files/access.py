@@ -12,7 +12,14 @@ __all__ = ["check_file", "check_files", "check_new", "check_writable", "reason",
 
 
 def reason(error: OSError) -> str:
-    """An error of the system in its own words, without those of libraries between."""
+    """An error of the system in its own words, without those of libraries between.
+
+    Args:
+        error: as the system or a library raised it.
+
+    Returns:
+        Its words, after the name of the file where it has one.
+    """
     if error.errno is None:
         return str(error)
     words = os.strerror(error.errno)
@@ -26,6 +33,9 @@ def unreadable(path: Path, error: Exception | None = None) -> str:
         path: the file.
         error: what a library threw at it. Where the file itself is readable, what is in it
             is not what that library reads.
+
+    Returns:
+        The words that come after the file's name, or nothing.
     """
     if not path.exists():
         return "no such file"
@@ -73,6 +83,10 @@ def check_files(paths: Iterable[Path], option: str, *, folders: bool = False) ->
 
 def check_writable(folder: Path, option: str = "--out") -> None:
     """Refuse a folder that cannot be made, or written into.
+
+    Args:
+        folder: which need not exist.
+        option: what named it, for the message.
 
     Raises:
         InputError: a file is in its place or above it, or writing is not allowed.

@@ -28,7 +28,14 @@ def abandon() -> None:
 
 @contextmanager
 def unfinished(path: Path) -> Iterator[Path]:
-    """Note a temporary file or folder, which goes if the process ends in between."""
+    """Note a temporary file or folder, which goes if the process ends in between.
+
+    Args:
+        path: of the file or folder.
+
+    Yields:
+        The same path.
+    """
     _unfinished.add(path)
     try:
         yield path
@@ -42,6 +49,12 @@ def replace_file(path: Path) -> Iterator[Path]:
 
     After an exception, or a kill, ``path`` is what it was before. The temporary
     name keeps the suffix, because writers choose the format by it.
+
+    Args:
+        path: of the finished file; its folder is made where it is missing.
+
+    Yields:
+        The path to write to: an empty file that exists.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +80,9 @@ def remove_stale(path: Path) -> None:
     """Remove what :func:`replace_file` left beside ``path`` in a process that was killed.
 
     Only for whoever alone writes ``path``: the file of a running process goes too.
+
+    Args:
+        path: of the finished file.
     """
     path = Path(path)
     start, end = f".{path.stem}.", f".tmp{path.suffix}"
@@ -95,6 +111,9 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         path: the folder.
         overwrite: put it in the place of one that is there, which is removed once the new
             one is whole.
+
+    Yields:
+        An empty folder to fill.
 
     Raises:
         FileExistsError: ``path`` is a file, or a folder that is not empty and may not be

@@ -90,5 +90,12 @@ def write_columns(
 
 
 def read_columns(file: h5py.File) -> dict[str, np.ndarray]:
-    """The per-star columns of a store; none where the group is absent."""
+    """The per-star columns of a store; none where the group is absent.
+
+    Args:
+        file: an open store.
+
+    Returns:
+        Arrays by name, in the order of the file's rows.
+    """
     return {name: data[()] for name, data in file.get("columns", {}).items()}

@@ -58,6 +58,13 @@ Belongs = Callable[[str, Input], bool | None]
 def content_of(path: Path) -> Content:
     """Size and digest of a file.
 
+    Args:
+        path: of the file.
+
+    Returns:
+        The size in bytes, and a digest of all of it or, of a large file, of blocks of it and its
+        time of change.
+
     Raises:
         OSError: it cannot be read.
     """

@@ -153,7 +153,14 @@ def locked(target: Path, run: str = "", *, beside: bool = False) -> Iterator[Non
 def locking(
     function: Callable[Concatenate[Path, Rest], Result],
 ) -> Callable[Concatenate[Path, Rest], Result]:
-    """Hold the folder that is the first argument of a function, if it exists, while it runs."""
+    """Hold the folder that is the first argument of a function, if it exists, while it runs.
+
+    Args:
+        function: its first argument is a folder.
+
+    Returns:
+        The same function, refused while another process holds the folder.
+    """
 
     @wraps(function)
     def held(folder: Path, /, *rest: Rest.args, **options: Rest.kwargs) -> Result:
@@ -194,7 +201,11 @@ def claim(part: Path, holder: Holder | None = None) -> Holder | None:
 
 
 def release(part: Path) -> None:
-    """Give a claimed part back."""
+    """Give a claimed part back.
+
+    Args:
+        part: of :func:`claim`; nothing happens to one that is not held.
+    """
     lock = _claims.pop(part.resolve(), None)
     if lock is not None:
         _drop(lock)
@@ -203,7 +214,11 @@ def release(part: Path) -> None:
 
 @contextmanager
 def guarded(folder: Path) -> Iterator[None]:
-    """Be alone in a folder for a moment, as to read and write a manifest; others wait."""
+    """Be alone in a folder for a moment, as to read and write a manifest; others wait.
+
+    Args:
+        folder: which exists.
+    """
     with _guarded(_place(folder.resolve())):
         yield
 

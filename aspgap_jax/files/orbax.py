@@ -180,6 +180,12 @@ def to_host(tree: Any) -> Any:
     """A copy of a pytree in host memory; typed keys become their data.
 
     The copy shares no memory with the device, whose buffers may be donated.
+
+    Args:
+        tree: arrays and typed keys.
+
+    Returns:
+        The same tree of NumPy arrays.
     """
 
     def leaf(value: Any) -> np.ndarray:

@@ -245,7 +245,14 @@ def parquet_table(
 
 
 def arrow_schema(specs: Sequence[ColumnSpec]) -> pa.Schema:
-    """The schema of a Parquet file with these columns, and its metadata."""
+    """The schema of a Parquet file with these columns, and its metadata.
+
+    Args:
+        specs: the columns, in their order.
+
+    Returns:
+        Types, units and descriptions, with a VOTable header as VOParquet has it.
+    """
     return pa.schema(
         [
             pa.field(

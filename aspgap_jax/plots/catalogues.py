@@ -60,6 +60,9 @@ def label_comparison(rows: Sequence[ComparedRow]) -> Figure:
 
     Args:
         rows: a row of panels each; the columns are all labels that any row has.
+
+    Returns:
+        The figure, not yet saved.
     """
     names = [name for name in labels.names() if any(name in row.labels for row in rows)]
     figure = new_figure(len(rows) * 0.93 / len(names) + 0.06)
@@ -115,6 +118,9 @@ def cluster_differences(
     Args:
         panels: by heading; in each, by "XP" and "APOGEE", rows of (literature [Fe/H],
             difference, error of the mean, members).
+
+    Returns:
+        The figure, not yet saved.
     """
     figure = new_figure(0.45)
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]

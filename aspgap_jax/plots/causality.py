@@ -160,6 +160,9 @@ def residual_trends(trends: Mapping[str, Trend]) -> Figure:
 
     Args:
         trends: by the name of the quantity's axis.
+
+    Returns:
+        The figure, not yet saved.
     """
     figure = new_figure(0.2 * len(labels.LABELS))
     grid = figure.subplots(

@@ -64,6 +64,9 @@ def training_set(stars: Float[np.ndarray, "star label"]) -> Figure:
     Args:
         stars: labels in the units of the label table; a star with an unknown
             label is left out of the panels that need it.
+
+    Returns:
+        The figure, not yet saved.
     """
     figure = new_figure(0.5)
     kiel, abundances = figure.subplots(1, 2)
@@ -210,6 +213,9 @@ def learning_curves(history: Sequence[Mapping[str, float | int]]) -> Figure:
     Args:
         history: a row an epoch and member, with ``epoch``, optionally ``member``,
             and the terms as ``train_NAME`` and ``valid_NAME``.
+
+    Returns:
+        The figure, not yet saved.
 
     Raises:
         ValueError: no row, or no term in them.

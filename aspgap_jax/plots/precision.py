@@ -95,6 +95,9 @@ def precision_curves(bands: Mapping[str, Sequence[PrecisionCurve]]) -> Figure:
 
     Args:
         bands: curves of all labels by the name of the S/N axis.
+
+    Returns:
+        The figure, not yet saved.
     """
     count = len(labels.LABELS)
     figure = new_figure(0.29 * len(bands) + 0.05)

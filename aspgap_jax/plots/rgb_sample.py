@@ -35,6 +35,9 @@ def rgb_selection(plane: Plane) -> Figure:
 
     Args:
         plane: of :class:`aspgap_jax.catalogue.diagrams.ColourMagnitude`.
+
+    Returns:
+        The figure, not yet saved.
     """
     plane = plane.coarser(FULLEST)
     figure = new_figure(0.62)

@@ -107,7 +107,11 @@ class BundleInfo:
 
 
 def released_bundle() -> Path:
-    """The folder of the bundle that comes with the package."""
+    """The folder of the bundle that comes with the package.
+
+    Returns:
+        A path that :func:`load_bundle` reads.
+    """
     return Path(aspgap_jax.__file__).parent / "data" / "released"
 
 
@@ -165,6 +169,9 @@ def load_bundle(folder: Path | None = None) -> tuple[Bundle, BundleInfo]:
     Args:
         folder: ``None`` for the bundle that comes with the package.
 
+    Returns:
+        What predicts, and its description.
+
     Raises:
         InputError: there is none, it is damaged, of an older format, or it has
             other labels.
@@ -178,6 +185,9 @@ def load_networks(folder: Path | None = None) -> tuple[Networks, BundleInfo]:
 
     Args:
         folder: of a bundle or of a run.
+
+    Returns:
+        The networks with their hallucinators, and the description of the bundle.
 
     Raises:
         InputError: of :func:`load_bundle`, or the bundle has only what predicts.

@@ -170,6 +170,9 @@ def hull_directions() -> Float[np.ndarray, "direction label"]:
     """All sums and differences of scaled labels, each direction once, of unit length.
 
     With four labels: 40 directions, so the hull is bounded by 80 half-spaces.
+
+    Returns:
+        Unit vectors in the space of scaled labels.
     """
     signs = np.array(list(itertools.product((-1, 0, 1), repeat=len(labels.LABELS))), float)
     first = np.array([row[np.flatnonzero(row)[0]] if row.any() else 0.0 for row in signs])
@@ -178,7 +181,14 @@ def hull_directions() -> Float[np.ndarray, "direction label"]:
 
 
 def mean_noise(scaled_error: XP) -> PerStar:
-    """Mean noise variance of scaled spectra; -1/2 its ln is the ln SNR of this package."""
+    """Mean noise variance of scaled spectra; -1/2 its ln is the ln SNR of this package.
+
+    Args:
+        scaled_error: errors of the encoder's inputs ``[star, input]``, scaled.
+
+    Returns:
+        The mean square of a star's errors, ``[star]``.
+    """
     return jnp.square(scaled_error).mean(axis=1)
 
 

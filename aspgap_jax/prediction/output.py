@@ -265,7 +265,14 @@ def first_stars(out: Path, records: Sequence[PartRecord], count: int) -> str:
 
 
 def format_stars(columns: Mapping[str, np.ndarray]) -> str:
-    """Source id, labels with their errors, and the names of the flags, a line a star."""
+    """Source id, labels with their errors, and the names of the flags, a line a star.
+
+    Args:
+        columns: of a part of predictions, by name.
+
+    Returns:
+        Lines of aligned columns, the first of which names them.
+    """
     header = ["source_id", *(f"{row.name} [{row.unit}]" for row in labels.LABELS), "flags"]
     rows = [header]
     for star in range(len(columns["source_id"])):

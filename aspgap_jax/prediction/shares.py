@@ -43,6 +43,9 @@ def share_of_process(asked: str | None) -> Share:
         asked: ``i/n``; ``slurm``: by the number of this task in its array and its step;
             ``None``: by ``jax.distributed`` where that runs, and without sharing out else.
 
+    Returns:
+        The number of this share and of all.
+
     Raises:
         InputError: ``asked`` is no share, or Slurm does not say which it is.
     """

@@ -52,6 +52,9 @@ def instrument_matrix() -> Float[np.ndarray, "sample coeff"]:
     The matrix of :func:`aspgap_jax.survey.xp.instrument.instrument_model`, kept with
     the package (``experiments/package_data/instrument_matrix.py``), because GaiaXPy is no
     requirement of it.
+
+    Returns:
+        The 343 samples of Gaia's grid by the 110 coefficients, BP's first.
     """
     path = resources.files("aspgap_jax") / "data" / "xp_instrument.npy"
     with resources.as_file(path) as file:

@@ -142,7 +142,14 @@ def calibrate(calibration: Calibration, sigma: Labels, ln_snr: PerStar) -> Label
 
 
 def identity_calibration(n_labels: int) -> Calibration:
-    """The calibration that changes nothing."""
+    """The calibration that changes nothing.
+
+    Args:
+        n_labels: width of the calibration.
+
+    Returns:
+        Factors of one at any S/N.
+    """
     return Calibration(
         offset=jnp.zeros(n_labels),
         slope=jnp.ones(n_labels),

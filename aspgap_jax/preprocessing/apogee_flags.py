@@ -133,6 +133,12 @@ def bits_of_astra(result_flags: Int64[np.ndarray, " row"]) -> Int64[np.ndarray, 
     """The ``ASPCAPFLAG`` that says what Astra's ``result_flags`` say.
 
     A bit that is not in :data:`ASTRA_FLAGS`, as a missing value has them all, flags the star.
+
+    Args:
+        result_flags: of Astra's tables, one integer a row.
+
+    Returns:
+        The bits of DR17's ``ASPCAPFLAG``.
     """
     found = np.zeros(len(result_flags), np.int64)
     for bit, names in enumerate(ASTRA_FLAGS):

@@ -216,7 +216,14 @@ def snr_conditions(
 
 
 def apogee_snr_above(bound: float) -> Condition:
-    """Condition 10 of Table 1, with its bound as an argument."""
+    """Condition 10 of Table 1, with its bound as an argument.
+
+    Args:
+        bound: APOGEE's S/N that a star must exceed.
+
+    Returns:
+        The condition, on the column ``snr``.
+    """
     return _above("APOGEE S/N", "snr", bound)
 
 

@@ -195,7 +195,11 @@ _process: Interruption | None = None
 
 
 def own_process() -> Interruption:
-    """Handle signals to the end of this process, which is one of the command line's."""
+    """Handle signals to the end of this process, which is one of the command line's.
+
+    Returns:
+        What has been asked of the process, for all that runs in it.
+    """
     global _process
     _process = Interruption(alone=True)
     _process.install()
@@ -208,6 +212,9 @@ def interruptible() -> Iterator[Interruption]:
     """Handle SIGINT and SIGTERM; the handlers of before come back at the end.
 
     Python delivers signals to its main thread alone: elsewhere nothing is handled.
+
+    Yields:
+        What has been asked of the process; it says so between the steps of the work.
     """
     if threading.current_thread() is not threading.main_thread():
         yield Interruption()

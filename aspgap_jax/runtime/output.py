@@ -136,7 +136,11 @@ _now: list[Printed] = []
 
 
 def remark(text: str) -> None:
-    """Print to stderr what is no error: not where errors alone are wanted."""
+    """Print to stderr what is no error: not where errors alone are wanted.
+
+    Args:
+        text: one line or more, without the line break at the end.
+    """
     if _now:
         _now[-1].stderr.pass_on(f"{text}\n", not _now[-1].quiet)
     else:
@@ -144,13 +148,21 @@ def remark(text: str) -> None:
 
 
 def detail(text: str) -> None:
-    """Print to stderr where details are wanted; a log gets it always."""
+    """Print to stderr where details are wanted; a log gets it always.
+
+    Args:
+        text: one line or more, without the line break at the end.
+    """
     if _now:
         _now[-1].stderr.pass_on(f"{text}\n", _now[-1].verbose)
 
 
 def to_log(text: str) -> None:
-    """Leave to the log what is printed by other means; also from a handler of signals."""
+    """Leave to the log what is printed by other means; also from a handler of signals.
+
+    Args:
+        text: one line or more.
+    """
     if _now and (log := _now[-1].stderr.log) is not None:
         for line in text.splitlines():
             log.line(line)

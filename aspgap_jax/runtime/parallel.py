@@ -125,7 +125,11 @@ def check_devices() -> None:
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes files."""
+    """Whether this is the process that writes files.
+
+    Returns:
+        True for process 0, and where there is one process alone.
+    """
     return jax.process_index() == 0
 
 
@@ -163,12 +167,26 @@ def choose(
 
 
 def platform(layout: Layout) -> str:
-    """``cpu``, ``gpu`` or ``tpu``."""
+    """``cpu``, ``gpu`` or ``tpu``.
+
+    Args:
+        layout: of devices; an empty one means JAX's default.
+
+    Returns:
+        The kind of its first device.
+    """
     return layout.devices[0].platform if layout.devices else jax.default_backend()
 
 
 def on_device(tree: Any) -> Any:
-    """Host arrays as arrays of JAX's default device, which can be donated."""
+    """Host arrays as arrays of JAX's default device, which can be donated.
+
+    Args:
+        tree: NumPy arrays.
+
+    Returns:
+        The same tree of JAX arrays.
+    """
     return jax.tree.map(jnp.asarray, tree)
 
 

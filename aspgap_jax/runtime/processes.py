@@ -30,7 +30,11 @@ Tree = TypeVar("Tree")
 
 
 def announce(text: str) -> None:
-    """Print, once."""
+    """Print, once.
+
+    Args:
+        text: a line; process 0 prints it.
+    """
     if parallel.is_main():
         print(text, flush=True)
 
@@ -40,6 +44,9 @@ def by_main(work: Callable[[], T]) -> T | None:
 
     Args:
         work: done by process 0 alone.
+
+    Returns:
+        What ``work`` returns, in process 0; ``None`` in the others.
 
     Raises:
         BaseException: that of ``work``; in the other processes one that ends them too.
@@ -90,6 +97,9 @@ def _broadcast(tree: Any) -> Any:
 
 def agree(interruption: Interruption) -> bool:
     """Let a signal that has reached one process have reached all.
+
+    Args:
+        interruption: of this process; it takes over the others' signal.
 
     Returns:
         whether all stop now. A signal that comes while they agree is for the next

@@ -83,7 +83,14 @@ def remapped(truth: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def alpha_information(inputs: Inputs) -> Result:
-    """Conditional permutation and matched pairs at fixed labels."""
+    """Conditional permutation and matched pairs at fixed labels.
+
+    Args:
+        inputs: of a finished run.
+
+    Returns:
+        Figures, numbers and notes for the report.
+    """
     stars = complete(inputs.predictions)
     excess = reddening(stars)
     if excess is not None:
@@ -149,6 +156,12 @@ def alpha_information(inputs: Inputs) -> Result:
 
 def alpha_attribution(inputs: Inputs) -> Result:
     """Integrated gradients from low- to high-alpha stars of equal other labels.
+
+    Args:
+        inputs: of a finished run.
+
+    Returns:
+        Figures, numbers and notes for the report.
 
     Raises:
         Missing: no network has not seen the stars, or none are alike but for [alpha/M].
@@ -239,7 +252,14 @@ def alpha_attribution(inputs: Inputs) -> Result:
 
 
 def residual_trends(inputs: Inputs) -> Result:
-    """Residuals against brightness, reddening and place on the sky."""
+    """Residuals against brightness, reddening and place on the sky.
+
+    Args:
+        inputs: of a finished run.
+
+    Returns:
+        Figures, numbers and notes for the report.
+    """
     stars = complete(inputs.predictions)
     residual = np.asarray(stars.prediction, np.float64) - stars.truth
     quantities = {"g_mag": ("$G$ [mag]", np.asarray(stars.g_mag, np.float64))}

@@ -61,6 +61,12 @@ class Signal(NamedTuple):
 def run_signal(inputs: Inputs) -> Signal:
     """S/N of the spectra of a run: of its columns, or of the sampled spectra themselves.
 
+    Args:
+        inputs: of a finished run.
+
+    Returns:
+        The S/N of every star, by band and by the part of the coefficients.
+
     Raises:
         Missing: it has neither.
     """

@@ -23,6 +23,9 @@ __all__ = ["draw_learning_curves", "evaluate"]
 def evaluate(folder: Path) -> str:
     """Metrics, figures, catalogue and report from the predictions of a run.
 
+    Args:
+        folder: of the run; what is made goes into it.
+
     Returns:
         The table of metrics and the list of what was written, to be printed.
 

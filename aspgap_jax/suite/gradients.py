@@ -31,7 +31,14 @@ Gradients = Float[np.ndarray, "label pixel"]
 
 
 def nuisances(stars: TrainingSet) -> Float[np.ndarray, "star nuisance"] | None:
-    """Extinction A_K towards the stars, where the data have it; the median where unknown."""
+    """Extinction A_K towards the stars, where the data have it; the median where unknown.
+
+    Args:
+        stars: a training set, with or without ``ak_targ``.
+
+    Returns:
+        A_K in mag ``[star, 1]``; ``None`` where nothing is known of it.
+    """
     extinction = stars.columns.get("ak_targ")
     if extinction is None:
         return None
@@ -78,6 +85,12 @@ def agreement(
 
 def figure_04(inputs: Inputs) -> Result:
     """Gradient spectra of the run's hallucinator against those of physics.
+
+    Args:
+        inputs: of a finished run.
+
+    Returns:
+        Figures, numbers and notes for the report.
 
     Raises:
         Missing: the run has no networks as trained, or not its stars.

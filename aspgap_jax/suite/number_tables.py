@@ -105,7 +105,14 @@ def number_tables(
 
 
 def as_words(name: str) -> str:
-    """A key as words; a label with its unit."""
+    """A key as words; a label with its unit.
+
+    Args:
+        name: a key of a study's numbers.
+
+    Returns:
+        What the report calls it.
+    """
     if name in labels.names():
         label = labels.LABELS[labels.index(name)]
         return f"{label.plain} [{label.unit}]"

@@ -54,6 +54,12 @@ def star_orbits(inputs: Inputs) -> tuple[Predictions, Orbits]:
     From the catalogue ``orbits``, else computed from the table ``gaia``, else from the
     columns of the run; computed for stars with parallax / error > 5.
 
+    Args:
+        inputs: of a finished run; the orbits are kept in ``inputs.shared``.
+
+    Returns:
+        Predictions and orbits of the same stars, row by row.
+
     Raises:
         Missing: none of them was given.
         InputError: the file cannot be used, or galpy is not installed.

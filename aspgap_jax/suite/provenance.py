@@ -21,6 +21,9 @@ def provenance(files: dict[str, Path]) -> dict[str, str]:
     Args:
         files: what the numbers were made from, by what to call them; one that is absent is
             said to be.
+
+    Returns:
+        Facts by what to call them, in the order in which they are shown.
     """
     facts = {
         "aspgap-jax": aspgap_jax.__version__,

@@ -120,6 +120,12 @@ def write_report(
 def study_section(entry: Entry) -> Section:
     """The section of a study: figures, numbers with others' beside them, notes.
 
+    Args:
+        entry: a study and what came out of it.
+
+    Returns:
+        Its heading, its anchor and its HTML.
+
     Raises:
         InputError: a figure is absent or of a type that browsers do not show.
     """

@@ -64,6 +64,12 @@ class Outcome(NamedTuple):
 def check_externals(pairs: Sequence[str]) -> dict[str, Path]:
     """``NAME=FILE`` options as a mapping.
 
+    Args:
+        pairs: the words after ``--external``.
+
+    Returns:
+        Files by the names of :data:`EXTERNALS`.
+
     Raises:
         InputError: another form, a name that no study knows, one that comes twice, or a file
             that cannot be read.
@@ -180,7 +186,14 @@ def _written(study: Study, inputs: Inputs, other: Mapping[str, Any]) -> Written:
 
 
 def json_ready(value: Any) -> Any:
-    """Nested numbers as JSON takes them: NumPy's as Python's, and no NaN but ``null``."""
+    """Nested numbers as JSON takes them: NumPy's as Python's, and no NaN but ``null``.
+
+    Args:
+        value: a number, a word, or mappings, lists and arrays of them.
+
+    Returns:
+        The same in Python's own types.
+    """
     if isinstance(value, Mapping):
         return {str(name): json_ready(inner) for name, inner in value.items()}
     if isinstance(value, np.ndarray | list | tuple):

@@ -43,7 +43,14 @@ class Options:
 
 
 def run(name: str) -> NoReturn:
-    """A script: run the study called ``name`` on what the command line says, and exit."""
+    """A script: run the study called ``name`` on what the command line says, and exit.
+
+    Args:
+        name: of a row of :data:`aspgap_jax.suite.STUDIES`.
+
+    Returns:
+        Never: the process ends with the status of the study.
+    """
     sys.exit(main(name))
 
 

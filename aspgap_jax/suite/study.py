@@ -176,7 +176,14 @@ class Result:
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether a value is one number, one word or none, not a group or a list of them."""
+    """Whether a value is one number, one word or none, not a group or a list of them.
+
+    Args:
+        value: of a study's numbers.
+
+    Returns:
+        True for what fills one cell of a table.
+    """
     return value is None or isinstance(value, str | bool | int | float | np.generic)
 
 

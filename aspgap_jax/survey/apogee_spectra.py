@@ -93,6 +93,12 @@ class FoundSpectra(NamedTuple):
 def find_spectra(folder: Path) -> FoundSpectra:
     """All aspcapStar and apStar files under ``folder``, in any depth.
 
+    Args:
+        folder: the root of the tree.
+
+    Returns:
+        Files by the star's APOGEE id, and what was passed over.
+
     Raises:
         InputError: no such folder, or no such file in it.
     """
@@ -146,6 +152,12 @@ def read_spectrum(file: SpectrumFile) -> Spectrum:
     (:func:`aspgap_jax.apstar.running_continuum`; the method of The Cannon's
     continuum normalisation, Ness et al. 2015 and Ho et al. 2017). Of their rows,
     the first is used: the combination with weights pixel by pixel.
+
+    Args:
+        file: its path and kind.
+
+    Returns:
+        Flux, error and mask on the 8,575 pixels of the apStar grid.
 
     Raises:
         InputError: no readable file of that kind, another number of pixels,

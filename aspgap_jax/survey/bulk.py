@@ -44,6 +44,9 @@ class BulkFile(NamedTuple):
 def read_listing(path: Path) -> tuple[BulkFile, ...]:
     """Read ``_MD5SUM.txt``, which lies in the archive's folder beside the files.
 
+    Args:
+        path: of the listing.
+
     Returns:
         The files in the order of their pixels.
 

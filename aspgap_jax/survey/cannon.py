@@ -59,6 +59,12 @@ class Cannon(NamedTuple):
 def load_cannon(path: Path) -> Cannon:
     """Read a model.
 
+    Args:
+        path: an ``.npz`` file.
+
+    Returns:
+        Coefficients and scatter a pixel of the chips, and the scale of the labels.
+
     Raises:
         InputError: the file cannot be read, or holds another model: other labels, other
             pixels, or values that are not finite.

@@ -129,6 +129,15 @@ def fetch_sources(
     Arguments and errors as for :func:`fetch_spectra`. The files are tables that
     ``aspgap prepare`` takes as Gaia tables.
 
+    Args:
+        ids: Gaia source ids, each once.
+        folder: to fill; what an earlier call left there counts.
+        server: URL of the archive; by default that of Gaia.
+        release: of the data, as in :data:`aspgap_jax.survey.xp.releases.RELEASES`.
+        chunk_size: sources of a query.
+        attempts: for each query.
+        wait_s: seconds before the second attempt.
+
     Returns:
         As :func:`fetch_spectra`.
     """

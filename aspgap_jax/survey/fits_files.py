@@ -25,13 +25,23 @@ UNREADABLE = (
 
 
 def is_gzip(path: Path) -> bool:
-    """Whether a file is gzipped, by its content."""
+    """Whether a file is gzipped, by its content.
+
+    Args:
+        path: of a file that exists.
+
+    Returns:
+        True where it starts as gzip does.
+    """
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"
 
 
 def check_gzip(path: Path) -> None:
     """Read a gzipped file to its end; astropy takes what comes before damage for all.
+
+    Args:
+        path: of any file; one that is not gzipped is passed over.
 
     Raises:
         OSError, EOFError, zlib.error: it is damaged, or cut short.

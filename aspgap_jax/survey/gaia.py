@@ -74,12 +74,26 @@ VIZIER: Mapping[str, str] = {
 
 
 def gaia_dtype(name: str) -> type[np.generic]:
-    """Type of one of :data:`COLUMN_NAMES`, that of the archive."""
+    """Type of one of :data:`COLUMN_NAMES`, that of the archive.
+
+    Args:
+        name: of the column.
+
+    Returns:
+        A NumPy type.
+    """
     return _SPECS[name].dtype
 
 
 def gaia_columns(names: Sequence[str] = COLUMN_NAMES) -> list[Wanted]:
-    """Columns of :data:`COLUMN_NAMES` as tables of Gaia sources call them; none is required."""
+    """Columns of :data:`COLUMN_NAMES` as tables of Gaia sources call them; none is required.
+
+    Args:
+        names: of the columns wanted.
+
+    Returns:
+        Every column with the names it may have in a table.
+    """
     return [
         Wanted(
             name,

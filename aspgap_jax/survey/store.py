@@ -135,6 +135,12 @@ def _write_spectra(file: h5py.File, spectra: SpectraSource, stars: int) -> None:
 def read_training_store(path: Path) -> TrainingSet:
     """Read a training store.
 
+    Args:
+        path: of the store.
+
+    Returns:
+        All its stars, without APOGEE spectra, in memory.
+
     Raises:
         InputError: see :func:`aspgap_jax.files.hdf5.open_store`.
     """
@@ -154,12 +160,26 @@ def read_training_store(path: Path) -> TrainingSet:
 
 
 def read_store_ids(path: Path) -> np.ndarray:
-    """Source ids of a training store, in the order of its rows, and nothing else of it."""
+    """Source ids of a training store, in the order of its rows, and nothing else of it.
+
+    Args:
+        path: of the store.
+
+    Returns:
+        ``[star]``, int64.
+    """
     with open_store(path, FORMAT, FORMAT_VERSION, cure="`aspgap prepare`") as file:
         return np.asarray(file["source_id"][()])
 
 
 def has_spectra(path: Path) -> bool:
-    """Whether a training store holds APOGEE spectra beside its labels."""
+    """Whether a training store holds APOGEE spectra beside its labels.
+
+    Args:
+        path: of the store.
+
+    Returns:
+        True where a decoder can be trained on them.
+    """
     with open_store(path, FORMAT, FORMAT_VERSION, cure="`aspgap prepare`") as file:
         return "spectra" in file

@@ -101,7 +101,14 @@ def abundances(m_h: Float[Array, ""], alpha_m: Float[Array, ""]) -> Float[Array,
 
 
 def partition(temperature: PerLayer) -> tuple[Float[Array, "layer element"], ...]:
-    """Partition functions of the neutral atoms and of the ions (fits of ``species``)."""
+    """Partition functions of the neutral atoms and of the ions (fits of ``species``).
+
+    Args:
+        temperature: of every layer, K.
+
+    Returns:
+        Neutral atoms and ions, each ``[layer, element]``.
+    """
     x = jnp.log10(5040.0 / temperature)[:, None]
     powers = jnp.concatenate([jnp.ones_like(x), x, x**2, x**3], axis=1)
     return jnp.power(10.0, powers @ _NEUTRAL.T), jnp.power(10.0, powers @ _ION.T)
@@ -111,6 +118,12 @@ def log_saha(temperature: PerLayer) -> Float[Array, "layer element"]:
     """Logarithms of the Saha constants n_ion n_e / n_neutral, cm^-3 (Gray 2005, chapter 1).
 
     Logarithms, because the constants span more than the range of float32.
+
+    Args:
+        temperature: of every layer, K.
+
+    Returns:
+        Natural logarithms ``[layer, element]``.
     """
     neutral, ion = partition(temperature)
     t = temperature[:, None]

@@ -37,7 +37,14 @@ BLOCK_WAVELENGTH = 10.0 ** (LOG10_START + LOG10_STEP * _CENTRES / OVERSAMPLING)
 
 
 def velocity_index(wavelength: np.ndarray) -> np.ndarray:
-    """Place of wavelengths (Angstrom) on the fine grid, in steps from its first point."""
+    """Place of wavelengths (Angstrom) on the fine grid, in steps from its first point.
+
+    Args:
+        wavelength: in vacuum, Angstrom.
+
+    Returns:
+        Places between pixels too, in the shape of ``wavelength``.
+    """
     return np.asarray((np.log10(wavelength) - LOG10_START) / LOG10_STEP * OVERSAMPLING + MARGIN)
 
 
@@ -46,6 +53,9 @@ def instrumental_kernel(macroturbulence: Float[Array, ""]) -> Float[Array, " tap
 
     Args:
         macroturbulence: standard deviation (km/s) of a further Gaussian, folded in.
+
+    Returns:
+        Weights of the neighbouring points of the fine grid.
     """
     sigma_lsf = LIGHT_SPEED / RESOLUTION / np.sqrt(8.0 * np.log(2.0))
     variance = sigma_lsf**2 + macroturbulence**2

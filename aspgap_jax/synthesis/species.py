@@ -144,5 +144,12 @@ ISOTOPOLOGUES: dict[str, str] = {
 
 
 def element_index(symbol: str) -> int:
-    """Row of an element in ``ELEMENTS``; ``ValueError`` for one that is not there."""
+    """Row of an element in ``ELEMENTS``; ``ValueError`` for one that is not there.
+
+    Args:
+        symbol: as in ``Fe``.
+
+    Returns:
+        The row, from 0.
+    """
     return [element.symbol for element in ELEMENTS].index(symbol)

@@ -99,7 +99,16 @@ def _read_ascending(stored: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
 
 
 def emulation_labels(stars: TrainingSet, rows: tuple[FoldRows, ...], cfg: Config) -> np.ndarray:
-    """Labels at which each split's decoder sees spectra ``[split, spectrum, label]``."""
+    """Labels at which each split's decoder sees spectra ``[split, spectrum, label]``.
+
+    Args:
+        stars: the training set.
+        rows: of every split.
+        cfg: its ``pretrain`` says how many and how far from the stars; its seed of the draws.
+
+    Returns:
+        Labels in the units of the label table.
+    """
     return np.stack(
         [
             draw_labels(
@@ -134,6 +143,9 @@ def emulated_spectra(path: Path, at: np.ndarray) -> DecoderSpectra:
     Args:
         path: HDF5 file of an earlier call, or to be written.
         at: labels of the table ``[split, spectrum, label]``.
+
+    Returns:
+        The spectra in the file, by split.
     """
     rows = np.arange(at.shape[0] * at.shape[1]).reshape(at.shape[:2])
     found = DecoderSpectra(path, "flux", rows, at, EMULATED)
@@ -178,6 +190,9 @@ def real_spectra(
         candidates: training stars of every split, as star numbers.
         count: spectra wanted a split; fewer where fewer stars have one.
         seed: of the draws.
+
+    Returns:
+        The spectra in the store, by split, with the stars' labels.
 
     Raises:
         InputError: a split has fewer than 20 stars with a spectrum.

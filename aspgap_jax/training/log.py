@@ -19,7 +19,14 @@ Line = Mapping[str, float | int]
 
 
 def read_log(path: Path) -> list[Line]:
-    """Lines of a log; one that a kill cut short is left out."""
+    """Lines of a log; one that a kill cut short is left out.
+
+    Args:
+        path: of the log; none there is an empty one.
+
+    Returns:
+        A mapping a line, in the order of the file.
+    """
     lines = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         with contextlib.suppress(json.JSONDecodeError):
@@ -34,6 +41,9 @@ def open_log(path: Path, epoch: int) -> Iterator[Callable[[Sequence[Line]], None
     Args:
         path: the log, made where it is missing.
         epoch: lines of later epochs are taken out: they will be written again.
+
+    Yields:
+        The function, until the end of the block.
     """
     kept = [line for line in read_log(path) if line["epoch"] <= epoch]
     write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
@@ -53,6 +63,9 @@ def records(epoch: int, summary: EpochSummary, names: Sequence[Assignment]) -> l
         epoch: its number, from 1.
         summary: of all members, in host memory ``[member]``.
         names: of the members.
+
+    Returns:
+        Mappings that JSON takes, with the terms of the loss as ``train_NAME``.
     """
     return [
         {

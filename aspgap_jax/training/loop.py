@@ -95,13 +95,25 @@ def fit(
 
 @partial(jax.jit, static_argnames="recipe")
 def init_states(members: Member, recipe: Recipe) -> TrainState:
-    """The states of all members before their first step ``[member, ...]``."""
+    """The states of all members before their first step ``[member, ...]``.
+
+    Args:
+        members: all trainings ``[member, ...]``.
+        recipe: what they are compiled for.
+
+    Returns:
+        A state for each.
+    """
     return jax.vmap(partial(init_state, recipe=recipe))(members)
 
 
 @cache
 def epoch_of_all(recipe: Recipe, layout: Layout) -> Callable[..., Any]:
     """One epoch of all members in one dispatch, compiled for a recipe and a layout.
+
+    Args:
+        recipe: the settings that are compiled in.
+        layout: the devices that share every batch.
 
     Returns:
         a function of the states, which are donated, the stars and the members, all where

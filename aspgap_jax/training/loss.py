@@ -53,7 +53,16 @@ class LossTerms(NamedTuple):
 def pooled_mean(
     x: Float[Array, "star ..."], weight: PerStar, axis_name: str | None = None
 ) -> Float[Array, "..."]:
-    """Weighted mean over the stars of all devices."""
+    """Weighted mean over the stars of all devices.
+
+    Args:
+        x: a value a star ``[star, ...]``.
+        weight: 1 for a star, 0 for padding.
+        axis_name: the device axis to pool over, or ``None``.
+
+    Returns:
+        The mean, without the axis of stars.
+    """
     sums = (weight.sum(), jnp.tensordot(weight, x, axes=1))
     weight_sum, x_sum = sums if axis_name is None else lax.psum(sums, axis_name)
     return x_sum / weight_sum
@@ -62,7 +71,16 @@ def pooled_mean(
 def pooled_moments(
     chi: Labels, weight: PerStar, axis_name: str | None = None
 ) -> tuple[PerLabel, PerLabel]:
-    """Mean and variance of ``chi`` a label, over the stars of all devices."""
+    """Mean and variance of ``chi`` a label, over the stars of all devices.
+
+    Args:
+        chi: residuals over their standard deviations.
+        weight: 1 for a star, 0 for padding.
+        axis_name: the device axis to pool over, or ``None``.
+
+    Returns:
+        The two moments, equal on all devices.
+    """
     mean = pooled_mean(chi, weight, axis_name)
     return mean, pooled_mean(jnp.square(chi - mean[None, :]), weight, axis_name)
 
@@ -73,6 +91,14 @@ def log_variance(log_sigma: Labels, label_error: Labels, cfg: LossForm) -> Label
     In logarithms, so that no log_sigma overflows on an outlying spectrum. With
     ``std_as_variance`` the square root stands in the place of sigma_i^2 +
     s_model^2, which is what the released code hands to its Gaussian likelihood.
+
+    Args:
+        log_sigma: ln s_model, of the XP decoder, scaled.
+        label_error: sigma_i, scaled; positive.
+        cfg: gives epsilon, and the form.
+
+    Returns:
+        ln s_i^2, of the square of a scaled label.
     """
     log_total = jnp.logaddexp(2.0 * jnp.log(label_error), 2.0 * log_sigma)
     if cfg.std_as_variance:
@@ -81,7 +107,16 @@ def log_variance(log_sigma: Labels, label_error: Labels, cfg: LossForm) -> Label
 
 
 def xp_nll(residual: Labels, log_var: Labels, alpha: Scalar | float) -> PerStar:
-    """First branch of eq. 3 with its ln s: sum over labels, ``[star]``."""
+    """First branch of eq. 3 with its ln s: sum over labels, ``[star]``.
+
+    Args:
+        residual: label minus prediction, scaled.
+        log_var: of :func:`log_variance`.
+        alpha: alpha_1.
+
+    Returns:
+        The negative log-likelihood without ln(2 pi)/2.
+    """
     squares = jnp.square(residual) * jnp.exp(-log_var)
     return (0.5 * alpha * squares + 0.5 * log_var).sum(axis=-1)
 
@@ -92,6 +127,15 @@ def apogee_branch(
     """Second branch of eq. 3 over the same s: sum over labels, ``[star]``.
 
     ``apogee_branch="mse"`` leaves s out, as the released code does.
+
+    Args:
+        residual: label minus the APOGEE decoder's, scaled.
+        log_var: of :func:`log_variance`.
+        alpha: alpha_2.
+        cfg: the form of the branch.
+
+    Returns:
+        Half of the weighted squares.
     """
     squares = jnp.square(residual)
     if cfg.apogee_branch == "nll":
@@ -104,6 +148,12 @@ def l1_norm(params: Any) -> Scalar:
 
     Its gradient is sign(theta), 0 at 0: that of ``jnp.abs`` is 1 there, which would
     push a parameter away from the zero that the penalty is to keep it at.
+
+    Args:
+        params: the trainable blocks.
+
+    Returns:
+        A scalar, the sum in the term of Lambda_1 in eq. 3.
     """
     return sum(
         ((leaf * jnp.sign(leaf)).sum() for leaf in jax.tree.leaves(params)), start=jnp.zeros(())
@@ -111,7 +161,15 @@ def l1_norm(params: Any) -> Scalar:
 
 
 def kl_to_standard_normal(mean: PerLabel, variance: PerLabel) -> PerLabel:
-    """D_KL(N(mean, variance) || N(0, 1)) a label, eq. 4."""
+    """D_KL(N(mean, variance) || N(0, 1)) a label, eq. 4.
+
+    Args:
+        mean: of chi, over stars.
+        variance: of chi, over stars; positive.
+
+    Returns:
+        Nats, ``[label]``.
+    """
     return 0.5 * (variance + jnp.square(mean) - 1.0 - jnp.log(variance))
 
 
@@ -139,6 +197,9 @@ def loss_terms(
         hyper: alpha_1 and alpha_2.
         cfg: the form of the objective.
         axis_name: the device axis to pool over, or ``None``.
+
+    Returns:
+        Scalars, equal on all devices.
     """
     log_var = log_variance(outputs.log_sigma, label_error, cfg)
     residual = labels - outputs.mean
@@ -155,5 +216,13 @@ def loss_terms(
 
 
 def total(terms: LossTerms, hyper: Hyper) -> Scalar:
-    """Eq. 3."""
+    """Eq. 3.
+
+    Args:
+        terms: of :func:`loss_terms`.
+        hyper: Lambda_1 and Lambda_2.
+
+    Returns:
+        The number that is minimised.
+    """
     return terms.nll + terms.branch + hyper.l1 * terms.l1 + hyper.kl * terms.kl

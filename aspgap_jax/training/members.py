@@ -57,7 +57,16 @@ class Member(NamedTuple):
 
 
 def fit_scalers(device: Stars, rows: tuple[FoldRows, ...], cfg: Data) -> Scalers:
-    """Scalers of every split, fitted to its own training stars ``[split, ...]``."""
+    """Scalers of every split, fitted to its own training stars ``[split, ...]``.
+
+    Args:
+        device: all stars; fluxes normalised by magnitude.
+        rows: of every split.
+        cfg: the representation of a spectrum.
+
+    Returns:
+        Scalers of spectra and labels, stacked.
+    """
     xp, error, truth = (np.asarray(a) for a in (device.xp, device.xp_error, device.labels))
     return stack(
         [

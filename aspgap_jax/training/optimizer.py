@@ -26,7 +26,15 @@ a relative margin would go the wrong way, the loss being negative."""
 
 
 def steps_per_epoch(n_rows: int, batch_size: int) -> int:
-    """Whole batches in ``n_rows``. The rows left over change from epoch to epoch."""
+    """Whole batches in ``n_rows``. The rows left over change from epoch to epoch.
+
+    Args:
+        n_rows: training rows.
+        batch_size: rows of a step.
+
+    Returns:
+        One or more: a batch larger than the rows is one step.
+    """
     return max(1, n_rows // batch_size)
 
 
@@ -65,13 +73,29 @@ def make_optimizer(
 def optimizer_of(
     recipe: Recipe, n_rows: int, learning_rate: Scalar | float
 ) -> optax.GradientTransformation:
-    """The optimiser of a training on ``n_rows`` rows."""
+    """The optimiser of a training on ``n_rows`` rows.
+
+    Args:
+        recipe: optimiser, epochs and batch size.
+        n_rows: training rows.
+        learning_rate: at the start; traced.
+
+    Returns:
+        Optax's transformation of gradients.
+    """
     total_steps = recipe.train.epochs * steps_per_epoch(n_rows, recipe.train.batch_size)
     return make_optimizer(recipe.optim, total_steps, learning_rate)
 
 
 def make_plateau(cfg: OptimForm) -> optax.GradientTransformationExtraArgs:
-    """The schedule ``plateau``; it is told the validation loss once an epoch."""
+    """The schedule ``plateau``; it is told the validation loss once an epoch.
+
+    Args:
+        cfg: factor and patience.
+
+    Returns:
+        A transformation that scales updates.
+    """
     return reduce_on_plateau(
         factor=cfg.plateau_factor, patience=cfg.plateau_patience, rtol=0.0, atol=PLATEAU_MARGIN
     )

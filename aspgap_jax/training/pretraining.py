@@ -105,6 +105,9 @@ def pretrain(
         after_epoch: called after every epoch.
         device_bytes: spectra of all splits that take more than this are streamed.
 
+    Returns:
+        The decoders ``[split, ...]``, their loss by epoch, and the rms of held-out labels.
+
     Raises:
         InputError: the loss is not finite.
     """
@@ -133,6 +136,9 @@ def init_pretraining(cfg: Config, shape: tuple[int, int, int]) -> PretrainState:
     Args:
         cfg: all settings.
         shape: of the spectra, ``(split, spectrum, pixel)``, held-out ones included.
+
+    Returns:
+        Random decoders and a fresh optimiser ``[split, ...]``.
     """
     n_splits, n_spectra, n_pixels = shape
     n_steps = _steps(n_spectra, cfg.pretrain)[1]
@@ -165,6 +171,9 @@ def unfilled(cfg: Config, *, n_splits: int, n_labels: int, n_pixels: int) -> Pre
         n_splits: how many decoders.
         n_labels: width of their labels.
         n_pixels: width of a spectrum.
+
+    Returns:
+        The zeros.
     """
     init = partial(model.init_apogee_decoder, cfg=cfg.model, n_pixels=n_pixels)
     decoder = jax.eval_shape(jax.vmap(init), jax.random.split(jax.random.key(0), n_splits))

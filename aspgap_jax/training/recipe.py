@@ -56,7 +56,14 @@ class Hyper(NamedTuple):
 
 
 def recipe_of(cfg: Config) -> Recipe:
-    """The settings of a config that are compiled in."""
+    """The settings of a config that are compiled in.
+
+    Args:
+        cfg: all settings.
+
+    Returns:
+        A static argument of ``jit``: configs that differ in nothing else share a program.
+    """
     return Recipe(
         model=cfg.model,
         loss=_form(LossForm, cfg.loss),
@@ -72,7 +79,14 @@ def _form(kind: type[Form], settings: Form) -> Form:
 
 
 def hyper_of(cfg: Config) -> Hyper:
-    """The settings of a config that are traced, as float32 scalars."""
+    """The settings of a config that are traced, as float32 scalars.
+
+    Args:
+        cfg: all settings.
+
+    Returns:
+        Weights of the loss and the learning rate.
+    """
     loss = cfg.loss
     values = (loss.alpha_xp, loss.alpha_apogee, loss.l1, loss.kl, cfg.optim.learning_rate)
     return Hyper(*(jnp.asarray(value, jnp.float32) for value in values))
@@ -85,6 +99,9 @@ def keys(seed: int, count: int, purpose: int) -> jax.Array:
         seed: of a run.
         count: how many; the first ones do not depend on it.
         purpose: another set for every purpose.
+
+    Returns:
+        One a training.
     """
     key = jax.random.fold_in(jax.random.key(seed), purpose)
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count))

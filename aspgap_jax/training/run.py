@@ -100,6 +100,7 @@ class Settings:
     config: Config
 
     def to_json(self) -> str:
+        """As ``run.json`` of a run holds them."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
@@ -109,6 +110,9 @@ def load_stars(data: str, select: str) -> TrainingSet:
     Args:
         data: ``sample``, or the path of a training store.
         select: a key of :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
+
+    Returns:
+        The stars that pass, with the account of every cut.
 
     Raises:
         InputError: it cannot be read, a column has no finite value, a cut needs a
@@ -174,6 +178,14 @@ def train(
     folder: Path, settings: Settings, execution: Execution = DEFAULT_EXECUTION
 ) -> tuple[Bundle, BundleInfo, TrainingSet]:
     """Everything up to the bundle; what is already in ``folder`` is not done again.
+
+    Args:
+        folder: of the run, new or of the same settings.
+        settings: data, selection and config.
+        execution: devices and checkpoints: what changes no result.
+
+    Returns:
+        The bundle, its description, and the stars it was trained on.
 
     Raises:
         InputError: settings, data or folder cannot be used.
@@ -324,6 +336,14 @@ def cross_validate(
     folder: Path, settings: Settings, execution: Execution = DEFAULT_EXECUTION
 ) -> Predictions:
     """Train the folds and predict every star by those that have not seen it.
+
+    Args:
+        folder: of the run, new or of the same settings.
+        settings: data, selection and config.
+        execution: devices and checkpoints: what changes no result.
+
+    Returns:
+        Out-of-fold labels of every star, as in ``predictions.h5``.
 
     Raises:
         InputError, KeyboardInterrupt, Preempted: as :func:`train`.

@@ -54,15 +54,24 @@ class ArraySpectra:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Splits, spectra of each, pixels."""
         return self.flux.shape
 
     def read(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
+        """Rows of every split as float32 ``[split, row, pixel]``."""
         parts = [self.flux[:, start:stop] for start, stop in ranges]
         return np.concatenate(parts, axis=1).astype(np.float32, copy=False)
 
 
 def training_count(n_spectra: int) -> int:
-    """How many of a split's spectra are trained on: the first ones."""
+    """How many of a split's spectra are trained on: the first ones.
+
+    Args:
+        n_spectra: of a split.
+
+    Returns:
+        Their number; the others, at least one, are held out.
+    """
     return n_spectra - max(1, round(HELD_OUT * n_spectra))
 
 
@@ -83,7 +92,15 @@ class Pool(NamedTuple):
 
 
 def pools_of_epoch(n_rows: int, rng: np.random.Generator) -> list[Pool]:
-    """The order of an epoch. Up to ``POOL_ROWS`` rows, any order is equally likely."""
+    """The order of an epoch. Up to ``POOL_ROWS`` rows, any order is equally likely.
+
+    Args:
+        n_rows: training spectra of a split.
+        rng: of this epoch.
+
+    Returns:
+        Pools that hold every row once.
+    """
     starts = BLOCK_ROWS * rng.permutation(-(-n_rows // BLOCK_ROWS))
     blocks = [(int(start), min(int(start) + BLOCK_ROWS, n_rows)) for start in starts]
     pools = []
@@ -96,7 +113,16 @@ def pools_of_epoch(n_rows: int, rng: np.random.Generator) -> list[Pool]:
 def read_batches(
     spectra: SpectraReader, pools: list[Pool], batch_size: int
 ) -> Generator[np.ndarray, None, None]:
-    """Whole batches ``[split, star, pixel]``; what is left of a pool begins the next one."""
+    """Whole batches ``[split, star, pixel]``; what is left of a pool begins the next one.
+
+    Args:
+        spectra: of every split.
+        pools: of :func:`pools_of_epoch`.
+        batch_size: spectra of a batch.
+
+    Yields:
+        Batches, all of the same shape; rows that fill none at the end are left out.
+    """
     n_splits, _, n_pixels = spectra.shape
     rest = np.empty((n_splits, 0, n_pixels), np.float32)
     for pool in pools:

@@ -144,6 +144,9 @@ def init_state(member: Member, recipe: Recipe) -> TrainState:
         member: its key is the source of the parameters; its scalers and its decoder say
             how wide the two kinds of spectra are.
         recipe: widths of the blocks, and the optimiser.
+
+    Returns:
+        Fresh parameters, an optimiser that has seen nothing, and no best epoch.
     """
     params = model.init(
         jax.random.fold_in(member.key, 0),
@@ -167,7 +170,17 @@ def init_state(member: Member, recipe: Recipe) -> TrainState:
 
 
 def make_batch(stars: Stars, scalers: Scalers, rows: Rows, weight: PerStar) -> Batch:
-    """Gather rows, make the encoder's inputs and scale the labels."""
+    """Gather rows, make the encoder's inputs and scale the labels.
+
+    Args:
+        stars: all of them, on the device.
+        scalers: of this member's split.
+        rows: indices into ``stars``.
+        weight: 1 for a star, 0 for padding.
+
+    Returns:
+        Scaled inputs and labels; errors of the spectra as they are, for the noise.
+    """
     return Batch(
         xp=scalers.xp.transform(stars.xp[rows]),
         xp_error=stars.xp_error[rows],
@@ -197,6 +210,9 @@ def train_step(
         recipe: the blocks, the form of the objective, the noise.
         axis_name: the device axis that shares the batch, or ``None``.
         position: places of these stars in the whole batch; from 0 by default.
+
+    Returns:
+        The state after it, and the terms of the loss before it.
     """
     if position is None:
         position = jnp.arange(batch.weight.shape[0])
@@ -253,6 +269,9 @@ def validation_loss(
         batch: held-out stars; under an ``axis_name`` this device's share of them.
         recipe: the blocks.
         axis_name: the device axis that shares the batch, or ``None``.
+
+    Returns:
+        The mean over the stars of all devices.
     """
     latents = model.encode(recipe.model, params, batch.xp)
     mean, log_sigma = model.decode_xp(recipe.model, params, latents)
@@ -276,6 +295,9 @@ def train_epoch(
         member: this training's own.
         recipe: what it is compiled for.
         axis_name: the device axis that shares every batch, or ``None``.
+
+    Returns:
+        The state after it, and the means of the epoch.
     """
     stopped = state.stale >= recipe.train.patience
     run = partial(_run_epoch, stars=stars, member=member, recipe=recipe, axis_name=axis_name)
@@ -343,7 +365,15 @@ def _run_epoch(
 
 
 def share(count: int, axis_name: str | None) -> tuple[Int[Array, " star"], Float[Array, " star"]]:
-    """Which of ``count`` rows are this device's, and 0 where it has one too many."""
+    """Which of ``count`` rows are this device's, and 0 where it has one too many.
+
+    Args:
+        count: rows of a whole batch.
+        axis_name: the device axis that shares it, or ``None``.
+
+    Returns:
+        Positions in the batch, and their weights (1 or 0).
+    """
     if axis_name is None:
         return jnp.arange(count), jnp.ones(count)
     size = -(-count // lax.axis_size(axis_name))

@@ -144,7 +144,14 @@ def precision(
 
 
 def inverse_snr(curve: PrecisionCurve) -> Float[np.ndarray, " bin"]:
-    """The naive expectation of Fig. 7: proportional to 1/SNR, and the rms of the first bin."""
+    """The naive expectation of Fig. 7: proportional to 1/SNR, and the rms of the first bin.
+
+    Args:
+        curve: of one label.
+
+    Returns:
+        In the label's unit; empty without bins.
+    """
     if not len(curve.snr):
         return np.zeros(0)
     return np.asarray(curve.rms[0] * curve.snr[0] / curve.snr)

@@ -289,7 +289,14 @@ def matched_pair_test(
 
 
 def quadratic(conditions: Conditions) -> np.ndarray:
-    """Columns of a quadratic polynomial of the conditions ``[star, term]``, of order one."""
+    """Columns of a quadratic polynomial of the conditions ``[star, term]``, of order one.
+
+    Args:
+        conditions: ``[star, condition]``.
+
+    Returns:
+        A column of ones, the scaled conditions, and their products.
+    """
     z = (conditions - conditions.mean(axis=0)) / conditions.std(axis=0)
     products = [z[:, i] * z[:, j] for i in range(z.shape[1]) for j in range(i, z.shape[1])]
     return np.column_stack([np.ones(len(z)), z, *products])

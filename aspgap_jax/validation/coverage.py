@@ -42,6 +42,9 @@ def fit_chi(chi: Float[np.ndarray, " star"]) -> ChiFit:
     Args:
         chi: residuals over their uncertainties; NaN where unknown. All fields but
             ``n`` are NaN where nothing is known.
+
+    Returns:
+        Moments, robust width, and shares within one and two sigma.
     """
     chi = chi[np.isfinite(chi)].astype(np.float64)
     if not chi.size:

@@ -83,6 +83,12 @@ def orbits(phase: PhaseSpace) -> Orbits:
     In the axisymmetric potential of McMillan (2017), with galpy (Bovy 2015). It takes some
     10 s to set up, and 15 ms a star: for millions of stars give an orbit catalogue.
 
+    Args:
+        phase: positions and velocities of stars.
+
+    Returns:
+        Of every star, ``[star]``.
+
     Raises:
         InputError: galpy is not installed.
     """

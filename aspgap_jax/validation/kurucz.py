@@ -46,6 +46,12 @@ class Kurucz(NamedTuple):
 def load_kurucz(path: Path) -> Kurucz:
     """Read the network.
 
+    Args:
+        path: an ``.npz`` file.
+
+    Returns:
+        Weights in float64, and the scale of the labels.
+
     Raises:
         InputError: the file cannot be read, or holds something else.
     """

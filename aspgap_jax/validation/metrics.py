@@ -155,6 +155,9 @@ def residual_statistics(
 def metrics_table(predictions: Predictions) -> MetricsTable:
     """Residual statistics of every label for each of :data:`GROUPS`, ready for JSON.
 
+    Args:
+        predictions: of a run, in the units of the label table.
+
     Returns:
         ``{group: {label: {statistic: value}}}`` with the statistics of
         :data:`STATISTICS`. A value that does not exist is ``None``: JSON has no NaN.
@@ -199,7 +202,14 @@ def format_rows(metrics: MetricsTable, group: str) -> list[list[str]]:
 
 
 def format_table(metrics: MetricsTable) -> str:
-    """The metrics as a terminal prints them: one aligned block a group of stars."""
+    """The metrics as a terminal prints them: one aligned block a group of stars.
+
+    Args:
+        metrics: of :func:`metrics_table`.
+
+    Returns:
+        Lines without a line break at the end.
+    """
     blocks = []
     for group, (_, title) in GROUPS.items():
         rows = [["label", "unit", *STATISTICS.values()], *format_rows(metrics, group)]

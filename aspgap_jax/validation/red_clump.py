@@ -15,7 +15,14 @@ STEP = 0.005  # dex, to which the peak is found
 
 
 def around_the_clump(teff: Float[np.ndarray, " star"]) -> Bool[np.ndarray, " star"]:
-    """Stars between 4500 and 5100 K."""
+    """Stars between 4500 and 5100 K.
+
+    Args:
+        teff: K; NaN where unknown.
+
+    Returns:
+        True for those stars.
+    """
     return np.asarray((teff > CLUMP_TEFF[0]) & (teff < CLUMP_TEFF[1]))
 
 
@@ -43,7 +50,14 @@ def density(
 
 
 def peak(logg: Float[np.ndarray, " star"]) -> float:
-    """log g of the highest density from 1.9 to 3.1 dex, to 0.005 dex; NaN without a star there."""
+    """log g of the highest density from 1.9 to 3.1 dex, to 0.005 dex; NaN without a star there.
+
+    Args:
+        logg: dex; NaN where unknown.
+
+    Returns:
+        dex.
+    """
     inside = (logg > CLUMP_LOGG[0]) & (logg < CLUMP_LOGG[1])
     if not inside.any():
         return float("nan")

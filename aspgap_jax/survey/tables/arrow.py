@@ -16,7 +16,14 @@ __all__ = ["open_feather", "open_parquet"]
 
 @contextmanager
 def open_parquet(opened: Opened) -> Iterator[list[SourceTable]]:
-    """The table of a Parquet file."""
+    """The table of a Parquet file.
+
+    Args:
+        opened: a file of that format.
+
+    Yields:
+        One table, whose blocks are read when asked for.
+    """
     with pq.ParquetFile(opened.path) as file:
         names = tuple(file.schema_arrow.names)
 
@@ -31,7 +38,14 @@ def open_parquet(opened: Opened) -> Iterator[list[SourceTable]]:
 
 @contextmanager
 def open_feather(opened: Opened) -> Iterator[list[SourceTable]]:
-    """The table of a Feather file of version 2."""
+    """The table of a Feather file of version 2.
+
+    Args:
+        opened: a file of that format.
+
+    Yields:
+        One table, whose blocks are read when asked for.
+    """
     with pa.memory_map(str(opened.path)) as stream:
         file = pa.ipc.open_file(stream)
 

@@ -54,6 +54,12 @@ class Opened(NamedTuple):
 def open_file(path: Path) -> Iterator[Opened]:
     """Tell what a file is; what needs random access is unpacked into ``TMPDIR``.
 
+    Args:
+        path: of any file.
+
+    Yields:
+        Its kind, and where to read it; the unpacked copy goes at the end.
+
     Raises:
         InputError: no such file, empty, or of a format that is not read.
     """

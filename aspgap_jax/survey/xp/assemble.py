@@ -289,7 +289,14 @@ def _joined(parts: Sequence[Columns]) -> Columns:
 
 
 def are_integers(values: Float[np.ndarray, "*any"]) -> Bool[np.ndarray, "*any"]:
-    """Which counts fit: whole, in int32, or missing (NaN)."""
+    """Which counts fit: whole, in int32, or missing (NaN).
+
+    Args:
+        values: as read, in float64.
+
+    Returns:
+        True where one fits, in the shape of ``values``.
+    """
     return np.asarray(np.isnan(values) | ((np.abs(values) < 2**31) & (values == np.round(values))))
 
 

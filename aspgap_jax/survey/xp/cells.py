@@ -109,6 +109,12 @@ def id_of(value: Any) -> int | str | None:
     """A source id as an integer, where the cell is unambiguously one; else what it is.
 
     A floating-point number counts if it is a whole one below 2**53, where each has its own.
+
+    Args:
+        value: a cell of any reader.
+
+    Returns:
+        The id; a text for the message where it is none; ``None`` where it is missing.
     """
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
@@ -129,7 +135,14 @@ def id_of(value: Any) -> int | str | None:
 
 
 def is_text(values: Sequence[Any] | np.ndarray) -> bool:
-    """Whether the cells of a column are text, judged by the first that is not missing."""
+    """Whether the cells of a column are text, judged by the first that is not missing.
+
+    Args:
+        values: the cells of a column.
+
+    Returns:
+        True for ``str`` and ``bytes``.
+    """
     if isinstance(values, np.ndarray) and values.dtype.kind in "SU":
         return True
     if isinstance(values, np.ndarray) and values.dtype.kind != "O":

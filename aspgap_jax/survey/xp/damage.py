@@ -41,7 +41,14 @@ def reading(where: object, what: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """The text of an error, short; its class where it says nothing by itself."""
+    """The text of an error, short; its class where it says nothing by itself.
+
+    Args:
+        error: of a reader.
+
+    Returns:
+        At most ``LONGEST`` characters, without line breaks.
+    """
     text = " ".join(str(error).split())
     bare = isinstance(error, KeyError | UnboundLocalError | TypeError | MemoryError) or not text
     shown = f"{type(error).__name__}: {text}".rstrip(": ") if bare else text

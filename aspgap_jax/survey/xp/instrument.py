@@ -87,6 +87,12 @@ def write_instrument(path: Path, instrument: Instrument) -> None:
 def read_instrument(path: Path) -> Instrument:
     """Read a matrix of :func:`write_instrument`.
 
+    Args:
+        path: an ``.npz`` file.
+
+    Returns:
+        The matrix from coefficients to the 343 samples, and the release it is for.
+
     Raises:
         InputError: it is none.
     """

@@ -147,7 +147,11 @@ def repeated_ids(out: Path, records: Sequence[FileRecord]) -> int:
 
 
 def write_manifest(summary: Ingested) -> None:
-    """Write the manifest, keeping what earlier runs said of other files."""
+    """Write the manifest, keeping what earlier runs said of other files.
+
+    Args:
+        summary: of this run; says where the manifest is.
+    """
     with guarded(summary.manifest.parent):
         records = summary.with_status("done", "skipped", "failed")
         files = {record.path: asdict(record) for record in records}

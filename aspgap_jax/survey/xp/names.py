@@ -131,7 +131,14 @@ class Names:
 
 
 def numbered(columns: Sequence[str]) -> dict[str, Series]:
-    """Columns whose names differ in a number alone, by what is left of the name."""
+    """Columns whose names differ in a number alone, by what is left of the name.
+
+    Args:
+        columns: names of a table.
+
+    Returns:
+        The columns of each series, by their numbers, under the name without one.
+    """
     found: dict[str, list[tuple[float, str]]] = {}
     for name in columns:
         if (match := NUMBERED.match(name.strip().lower())) is not None and match["before"]:

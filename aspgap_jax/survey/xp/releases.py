@@ -111,6 +111,12 @@ MENTION = re.compile(r"gaia[ _-]?e?dr[ _-]?([3-9])(?!\d)", re.IGNORECASE)
 def release(name: str) -> Release:
     """The row of a release.
 
+    Args:
+        name: ``dr3``, ``dr4``, in any case.
+
+    Returns:
+        What is known of its spectra.
+
     Raises:
         InputError: it is not in the table.
     """
@@ -120,7 +126,14 @@ def release(name: str) -> Release:
 
 
 def named_in(texts: Iterable[str]) -> tuple[str, ...]:
-    """The releases that texts (a header, a file name) speak of, each once."""
+    """The releases that texts (a header, a file name) speak of, each once.
+
+    Args:
+        texts: in any case.
+
+    Returns:
+        Names as ``dr3``, sorted.
+    """
     return tuple(sorted({f"dr{found}" for text in texts for found in MENTION.findall(text)}))
 
 

@@ -133,6 +133,12 @@ def _words(layout: tuple[str, int, int, str]) -> str:
 def write_store(path: Path) -> Iterator[StoreWriter]:
     """Write a store file: it appears whole at the end of the block, or not at all.
 
+    Args:
+        path: of the finished file.
+
+    Yields:
+        What takes chunks of stars and the record.
+
     Raises:
         OSError: the disk is full, or cannot be written to.
     """
@@ -143,7 +149,14 @@ def write_store(path: Path) -> Iterator[StoreWriter]:
 
 
 def is_store(file: h5py.File) -> bool:
-    """Whether an open HDF5 file is an XP store."""
+    """Whether an open HDF5 file is an XP store.
+
+    Args:
+        file: open for reading.
+
+    Returns:
+        True for one of any version.
+    """
     return bool(file.attrs.get("format") == FORMAT)
 
 
@@ -236,7 +249,14 @@ def read_parts(folder: Path, *, chunk_size: int) -> Iterator[XPChunk]:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """The record of a store file; ``None`` where there is no readable one."""
+    """The record of a store file; ``None`` where there is no readable one.
+
+    Args:
+        path: of any file.
+
+    Returns:
+        The record as it was written.
+    """
     try:
         with h5py.File(path, "r") as file:
             if not is_store(file) or file.attrs["format_version"] != FORMAT_VERSION:
@@ -248,7 +268,14 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def read_ids(path: Path) -> Int64[np.ndarray, " star"]:
-    """The source ids of a store file."""
+    """The source ids of a store file.
+
+    Args:
+        path: of a store file.
+
+    Returns:
+        In the order of its rows.
+    """
     with h5py.File(path, "r") as file:
         return np.asarray(file["source_id"][()], np.int64)
 

@@ -128,7 +128,14 @@ class Field(NamedTuple):
 
 
 def field_of(attributes: dict[str, str]) -> Field:
-    """A column, by the attributes of its FIELD."""
+    """A column, by the attributes of its FIELD.
+
+    Args:
+        attributes: by name, as in the file.
+
+    Returns:
+        Name, type, width and unit.
+    """
     size = attributes.get("arraysize", "").strip()
     dimensions = size.rstrip("*").rstrip("x").split("x") if size else []
     varies = size.endswith("*")
