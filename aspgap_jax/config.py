@@ -193,6 +193,9 @@ class Data:
     """Stars drawn from every bin that has any, when ``balance`` is on."""
     validation_fraction: float = 0.1
     """Share of a fold's training stars held out for early stopping."""
+    missing_labels: Literal["drop", "keep"] = "drop"
+    """Stars that lack a label: leave them out, or keep those that have one at least. What a
+    star lacks takes no part in the objective, and a cut on it lets the star pass."""
 
     def __post_init__(self) -> None:
         _not_negative(self, "magnitude_exponent")

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 XP = Float[Array, "star xp"]
 Latents = Float[Array, "star latent"]
 Labels = Float[Array, "star label"]
+Measured = Bool[Array, "star label"]
 Spectra = Float[Array, "star pixel"]
 PerStar = Float[Array, " star"]
 PerLabel = Float[Array, " label"]
@@ -25,6 +26,7 @@ __all__ = [
     "Int",
     "Labels",
     "Latents",
+    "Measured",
     "PerLabel",
     "PerStar",
     "Rows",

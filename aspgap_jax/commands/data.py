@@ -40,6 +40,9 @@ class Prepare:
     spectra: Path | None = None
     """Folder with aspcapStar or apStar files, in any depth, for the APOGEE decoder."""
     select: Select = "table_1"
+    missing_labels: Literal["drop", "keep"] = "drop"
+    """Stars that lack a label: leave them out, or keep those that have one at least; cuts
+    let pass what they cannot judge. Train with `--data.missing-labels keep`."""
     least: Annotated[LeastSNR, Flattened] = field(default_factory=LeastSNR)
     ids: Annotated[GivenIds, Flattened] = field(default_factory=GivenIds)
     """Of allStar."""
@@ -73,6 +76,7 @@ class Prepare:
             least=self.least,
             ids=IdChoice(*astuple(self.ids)),
             gaia_release=self.release,
+            missing_labels=self.missing_labels,
         )
         say(done.remarks)
         for row in done.bad_rows:

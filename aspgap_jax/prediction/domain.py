@@ -331,7 +331,7 @@ def fit_domain(
     Args:
         normalised: spectra divided by the magnitude factor.
         error: their errors, likewise.
-        truth: labels in the units of the label table.
+        truth: labels in the units of the label table, NaN where missing.
         latents: of all members.
         band_snr: S/N of BP and RP.
         bands: which columns are of one band alone, as :class:`Domain` has it.
@@ -349,9 +349,8 @@ def fit_domain(
     coordinates = scaled @ basis
     rest = np.square(scaled - coordinates @ basis.T).mean(axis=1)
     model = np.array([_noise_model(np.square(column), noise) for column in coordinates.T])
-    label_scaler = fit_scaler(truth, LABEL_RANGE, names=labels.names())
-    along = np.asarray(label_scaler.transform(jnp.asarray(truth, jnp.float32)))
-    hull = np.percentile(along @ hull_directions().T, [HULL_TAIL, 100 - HULL_TAIL], axis=0)
+    label_scaler = fit_scaler(truth, LABEL_RANGE, names=labels.names(), gaps=True)
+    hull = _label_hull(np.asarray(label_scaler.transform(jnp.asarray(truth, jnp.float32))))
     values = {
         "low": low,
         "high": high,
@@ -373,6 +372,22 @@ def fit_domain(
         bands=jnp.asarray(bands),
         **{name: jnp.asarray(value, jnp.float32) for name, value in values.items()},
     )
+
+
+def _label_hull(scaled: np.ndarray) -> np.ndarray:
+    """Bounds along every direction ``[2, direction]``, of the stars that have its labels; a
+    direction that no star has binds nothing."""
+    directions = hull_directions().T
+    tails = [HULL_TAIL, 100 - HULL_TAIL]
+    missing = np.isnan(scaled)
+    if not missing.any():
+        return np.asarray(np.percentile(scaled @ directions, tails, axis=0))
+    along = np.where(missing, 0.0, scaled) @ directions
+    unknown = missing.astype(float) @ (directions != 0) > 0
+    bounds = np.tile([[-np.inf], [np.inf]], len(directions.T))
+    for k in np.flatnonzero(~unknown.all(axis=0)):
+        bounds[:, k] = np.percentile(along[~unknown[:, k], k], tails)
+    return bounds
 
 
 def _noise_model(squared: np.ndarray, noise: np.ndarray) -> tuple[float, float]:

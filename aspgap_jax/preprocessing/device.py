@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from aspgap_jax.preprocessing.scaling import normalise
 from aspgap_jax.preprocessing.stars import TrainingSet
-from aspgap_jax.typing import XP, Labels
+from aspgap_jax.typing import XP, Labels, Measured
 
 __all__ = ["Stars", "to_device"]
 
@@ -24,12 +25,15 @@ class Stars(NamedTuple):
         xp_error: their 1-sigma errors, likewise normalised.
         labels: ``[star, label]``.
         label_error: ``[star, label]``.
+        measured: which labels have a value and an error ``[star, label]``; ``None`` where
+            all have, so that trainings without gaps run the program that masks nothing.
     """
 
     xp: XP
     xp_error: XP
     labels: Labels
     label_error: Labels
+    measured: Measured | None = None
 
 
 def to_device(stars: TrainingSet, magnitude_exponent: float) -> Stars:
@@ -45,9 +49,11 @@ def to_device(stars: TrainingSet, magnitude_exponent: float) -> Stars:
     xp, xp_error = (
         normalise(values, stars.g_mag, magnitude_exponent) for values in (stars.xp, stars.xp_error)
     )
+    measured = np.isfinite(stars.labels) & np.isfinite(stars.label_error)
     return Stars(
         xp=jnp.asarray(xp, jnp.float32),
         xp_error=jnp.asarray(xp_error, jnp.float32),
         labels=jnp.asarray(stars.labels, jnp.float32),
         label_error=jnp.asarray(stars.label_error, jnp.float32),
+        measured=None if measured.all() else jnp.asarray(measured),
     )

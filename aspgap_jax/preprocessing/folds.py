@@ -130,7 +130,8 @@ def split(
 
     Args:
         source_id: ``[star]``.
-        truth: labels ``[star, label]``, for balancing.
+        truth: labels ``[star, label]``, NaN where missing. Balancing draws no star that
+            lacks one of its two.
         in_test: stars that this training must not see ``[star]``.
         cfg: validation share and balancing.
         seed: of the balancing draws.
@@ -139,7 +140,7 @@ def split(
         Rows to train on, to fit to, to validate with and to test.
 
     Raises:
-        InputError: too few stars are left to train or to validate.
+        InputError: too few stars are left to train or to validate, or have a label.
     """
     valid = ~in_test & _for_validation(source_id, cfg)
     fit = np.flatnonzero(~in_test & ~valid)
@@ -149,6 +150,12 @@ def split(
                 f"{count} {what} stars in a fold, of {len(source_id)} stars in all, at least "
                 f"{MIN_STARS} are needed: pass more stars, or change --cv.folds or "
                 "--data.validation-fraction"
+            )
+    for name, count in zip(labels.names(), np.isfinite(truth[fit]).sum(axis=0), strict=True):
+        if count < MIN_STARS:
+            raise InputError(
+                f"{count} training stars of a fold have {name}, at least {MIN_STARS} are needed: "
+                "pass more stars that have it"
             )
     train = fit
     if cfg.balance:

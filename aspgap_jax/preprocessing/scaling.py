@@ -117,7 +117,11 @@ class Scalers(NamedTuple):
 
 
 def fit_scaler(
-    x: np.ndarray, percentiles: tuple[float, float], *, names: tuple[str, ...] | None = None
+    x: np.ndarray,
+    percentiles: tuple[float, float],
+    *,
+    names: tuple[str, ...] | None = None,
+    gaps: bool = False,
 ) -> RobustScaler:
     """Medians and percentile ranges of the columns of ``x`` ``[row, column]``.
 
@@ -125,13 +129,14 @@ def fit_scaler(
         x: the training rows alone, in physical units.
         percentiles: :data:`SPECTRUM_RANGE` or :data:`LABEL_RANGE`.
         names: what errors call the columns; their numbers by default.
+        gaps: values that are not finite are missing ones, and left out column by column.
 
     Returns:
         Of the columns, as float32 on the device.
 
     Raises:
-        InputError: no rows, a value that is not finite, or a column whose range
-            is zero; the columns are named.
+        InputError: no rows, a value that is not finite (with ``gaps``: a column without
+            a finite one), or a column whose range is zero; the columns are named.
 
     Examples:
         The median and the distance of the quartiles: the outlier moves neither.
@@ -150,11 +155,16 @@ def fit_scaler(
             f" and {len(columns) - 5} more" if len(columns) > 5 else ""
         )
 
-    finite = np.isfinite(x).all(axis=0)
-    if not finite.all():
-        raise InputError(f"{named(~finite)} of the training set not finite: drop those stars")
-    low, centre, high = np.percentile(
-        np.asarray(x, np.float64), [percentiles[0], 50.0, percentiles[1]], axis=0
+    finite = np.isfinite(x)
+    usable = finite.any(axis=0) if gaps else finite.all(axis=0)
+    if not usable.all():
+        what = "without any value" if gaps else "not finite: drop those stars"
+        raise InputError(f"{named(~usable)} of the training set {what}")
+    percentile = np.percentile if finite.all() else np.nanpercentile
+    low, centre, high = percentile(
+        np.where(finite, x, np.nan).astype(np.float64),
+        [percentiles[0], 50.0, percentiles[1]],
+        axis=0,
     )
     constant = high - low <= 0
     if constant.any():

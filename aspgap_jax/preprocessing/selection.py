@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -37,6 +38,7 @@ __all__ = [
     "on_main_sequence_or_rgb",
     "pseudo_luminosity",
     "snr_conditions",
+    "training_selection",
 ]
 
 MIN_COLOUR = 0.8  # mag
@@ -252,10 +254,11 @@ SPECTRA: tuple[Condition, ...] = (
     ),
 )
 
-USABLE: tuple[Condition, ...] = (
-    _all_finite("all labels measured", *(e + name for e in ("", "e_") for name in labels.names())),
-    *SPECTRA,
+MEASURED = _all_finite(
+    "all labels measured", *(e + name for e in ("", "e_") for name in labels.names())
 )
+
+USABLE: tuple[Condition, ...] = (MEASURED, *SPECTRA)
 
 GIANTS: tuple[Condition, ...] = (
     *USABLE,
@@ -290,6 +293,48 @@ SELECTIONS: Mapping[str, Selection] = {
     "usable": Selection("every star that a training can use", *USABLE),
 }
 """Of training stars, by the name that ``--select`` takes."""
+
+
+def training_selection(
+    name: str, missing_labels: Literal["drop", "keep"] = "drop"
+) -> tuple[Condition, ...]:
+    """Which stars to train on.
+
+    Args:
+        name: a key of :data:`SELECTIONS`.
+        missing_labels: ``keep`` asks for one label instead of all, and lets a star pass
+            every cut that reads a label, or the error of one, that it lacks.
+
+    Returns:
+        Conditions on the columns of a training set.
+    """
+    conditions = SELECTIONS[name]
+    if missing_labels == "drop":
+        return conditions
+    return tuple(ANY_MEASURED if c is MEASURED else _lenient(c) for c in conditions)
+
+
+def _missing(columns: Columns, name: str) -> Bool[np.ndarray, " star"]:
+    """A label without its error is none to train on."""
+    return ~np.isfinite(columns[name]) | ~np.isfinite(columns[f"e_{name}"])
+
+
+ANY_MEASURED = Condition(
+    "one label measured at least",
+    MEASURED.needs,
+    lambda c: ~np.all([_missing(c, name) for name in labels.names()], axis=0),
+)
+
+
+def _lenient(condition: Condition) -> Condition:
+    read = [n for n in labels.names() if {n, f"e_{n}"} & set(condition.needs)]
+    if not read:
+        return condition
+    return condition._replace(
+        name=f"{condition.name}, or not measured",
+        needs=(*condition.needs, *(n for name in read for n in (name, f"e_{name}"))),
+        keep=lambda c: condition.keep(c) | np.any([_missing(c, name) for name in read], axis=0),
+    )
 
 
 # Catalogue: section 4.2, on the columns of the catalogue.

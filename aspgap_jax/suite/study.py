@@ -98,10 +98,11 @@ class Inputs:
         try:
             settings = json.loads(path.read_text(encoding="utf-8"))
             data, select = settings["data"], settings["select"]
+            missing = settings["config"]["data"].get("missing_labels", "drop")
         except (OSError, json.JSONDecodeError, KeyError) as error:
             raise Missing(f"needs the spectra of the run, and {path} does not name them") from error
         try:
-            stars = load_stars(data, select)
+            stars = load_stars(data, select, missing)
         except InputError as error:
             raise Missing(f"needs the spectra of the run: {error}") from error
         order = np.argsort(stars.source_id)

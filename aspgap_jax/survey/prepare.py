@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -17,7 +17,12 @@ from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.locks import locked
 from aspgap_jax.preprocessing.cuts import apply_cuts
-from aspgap_jax.preprocessing.selection import SELECTIONS, UNFLAGGED, snr_conditions
+from aspgap_jax.preprocessing.selection import (
+    SELECTIONS,
+    UNFLAGGED,
+    snr_conditions,
+    training_selection,
+)
 from aspgap_jax.preprocessing.snr import LeastSNR, band_snrs
 from aspgap_jax.preprocessing.stars import Cut, TrainingSet
 from aspgap_jax.survey import gaia
@@ -127,6 +132,7 @@ def prepare(
     least: LeastSNR = FIGURE_1,
     ids: IdChoice = BY_NAME,
     gaia_release: str = "",
+    missing_labels: Literal["drop", "keep"] = "drop",
 ) -> Prepared:
     """Join XP spectra, Gaia's columns and APOGEE by Gaia source id (section 2.2).
 
@@ -147,6 +153,7 @@ def prepare(
             without one stay, with NaN for a spectrum.
         select: a key of :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
         gaia_release: of the XP spectra; empty: as the files say.
+        missing_labels: see :func:`aspgap_jax.preprocessing.selection.training_selection`.
         least: what the S/N of coefficients must exceed.
         ids: what the user says of the Gaia ids of allStar.
 
@@ -173,6 +180,7 @@ def prepare(
             least,
             ids,
             gaia_release,
+            missing_labels,
         )
 
 
@@ -186,6 +194,7 @@ def _prepare(
     least: LeastSNR,
     ids: IdChoice,
     gaia_release: str,
+    missing_labels: Literal["drop", "keep"],
 ) -> Prepared:
     xp_files = found.files
     apogee = read_allstar(allstar, ids)
@@ -213,7 +222,7 @@ def _prepare(
         "select": select,
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
-    wanted = [*UNFLAGGED, *SELECTIONS[select]]
+    wanted = [*UNFLAGGED, *training_selection(select, missing_labels)]
     if xp.snr:
         wanted += snr_conditions(least.min_snr_low, least.min_snr_high)
         provenance |= asdict(least)

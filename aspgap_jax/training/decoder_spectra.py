@@ -123,14 +123,25 @@ def draw_labels(truth: np.ndarray, cfg: Pretrain, rng: np.random.Generator) -> n
     """Labels at which to emulate spectra: training stars, shaken.
 
     Args:
-        truth: labels of a fold's training stars ``[star, label]``.
+        truth: labels of a fold's training stars ``[star, label]``; those that lack one are
+            passed over.
         cfg: how many, and how far to shake them, as a share of the distance
             between the 2.5 and 97.5 percentiles.
         rng: source of the draws.
 
     Returns:
         float32 ``[n_spectra, label]``, inside the range of ``truth``.
+
+    Raises:
+        InputError: no star has all labels.
     """
+    whole = np.isfinite(truth).all(axis=1)
+    if not whole.any():
+        raise InputError(
+            "no training star of a fold has all labels, at which to emulate APOGEE spectra: "
+            "pass stars that have, or real spectra (`aspgap prepare --spectra`)"
+        )
+    truth = truth[whole]
     drawn = truth[rng.integers(len(truth), size=cfg.n_spectra)].astype(np.float64)
     low, high = np.percentile(truth, [2.5, 97.5], axis=0)
     drawn += cfg.label_jitter * (high - low) * rng.standard_normal(drawn.shape)

@@ -5,6 +5,11 @@ star. Sums over stars are means over the weighted batch; where an ``axis_name``
 is given they are pooled over its devices, so that the result is that of the
 whole batch. The KL term is a function of batch moments: the moments are pooled,
 never the losses.
+
+A label that a star lacks takes part in no term: its share of the sums over labels is 0,
+and the moments of the KL term are those of the stars that have the label, the term
+counting by their share of the batch. Where all labels are ``measured`` (``None``),
+nothing is masked.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from jax import lax
 from aspgap_jax.config import LossForm
 from aspgap_jax.model import Outputs, Params
 from aspgap_jax.training.recipe import Hyper
-from aspgap_jax.typing import Array, Float, Labels, PerLabel, PerStar, Scalar
+from aspgap_jax.typing import Array, Float, Labels, Measured, PerLabel, PerStar, Scalar
 
 __all__ = [
     "LossTerms",
@@ -69,20 +74,35 @@ def pooled_mean(
 
 
 def pooled_moments(
-    chi: Labels, weight: PerStar, axis_name: str | None = None
-) -> tuple[PerLabel, PerLabel]:
-    """Mean and variance of ``chi`` a label, over the stars of all devices.
+    chi: Labels, weight: PerStar, axis_name: str | None = None, measured: Measured | None = None
+) -> tuple[PerLabel, PerLabel, PerLabel | float]:
+    """Mean and variance of ``chi`` a label, over the stars of all devices that have it, and
+    their share of all stars.
 
     Args:
         chi: residuals over their standard deviations.
         weight: 1 for a star, 0 for padding.
         axis_name: the device axis to pool over, or ``None``.
+        measured: which labels a star has; ``None`` for all.
 
     Returns:
-        The two moments, equal on all devices.
+        Mean, variance and share, equal on all devices. Of a label that fewer than two stars
+        have: 0, 1 and 0, which diverge from nothing.
     """
-    mean = pooled_mean(chi, weight, axis_name)
-    return mean, pooled_mean(jnp.square(chi - mean[None, :]), weight, axis_name)
+    if measured is None:
+        mean = pooled_mean(chi, weight, axis_name)
+        return mean, pooled_mean(jnp.square(chi - mean[None, :]), weight, axis_name), 1.0
+    share = pooled_mean(measured.astype(chi.dtype), weight, axis_name)
+    stars = weight.sum() if axis_name is None else lax.psum(weight.sum(), axis_name)
+    enough = share * stars > 1.5
+    divisor = jnp.where(enough, share, 1.0)
+
+    def over_measured(values: Labels) -> PerLabel:
+        return pooled_mean(jnp.where(measured, values, 0.0), weight, axis_name) / divisor
+
+    mean = jnp.where(enough, over_measured(chi), 0.0)
+    variance = over_measured(jnp.square(chi - mean[None, :]))
+    return mean, jnp.where(enough, variance, 1.0), jnp.where(enough, share, 0.0)
 
 
 def log_variance(log_sigma: Labels, label_error: Labels, cfg: LossForm) -> Labels:
@@ -106,25 +126,32 @@ def log_variance(log_sigma: Labels, label_error: Labels, cfg: LossForm) -> Label
     return jnp.maximum(jnp.log(cfg.variance_floor), log_total)
 
 
-def xp_nll(residual: Labels, log_var: Labels, alpha: Scalar | float) -> PerStar:
-    """First branch of eq. 3 with its ln s: sum over labels, ``[star]``.
+def xp_nll(
+    residual: Labels, log_var: Labels, alpha: Scalar | float, measured: Measured | None = None
+) -> PerStar:
+    """First branch of eq. 3 with its ln s: sum over the measured labels, ``[star]``.
 
     Args:
         residual: label minus prediction, scaled.
         log_var: of :func:`log_variance`.
         alpha: alpha_1.
+        measured: which labels a star has; ``None`` for all.
 
     Returns:
-        The negative log-likelihood without ln(2 pi)/2.
+        The negative log-likelihood without ln(2 pi)/2 a label.
     """
     squares = jnp.square(residual) * jnp.exp(-log_var)
-    return (0.5 * alpha * squares + 0.5 * log_var).sum(axis=-1)
+    return _sum_labels(0.5 * alpha * squares + 0.5 * log_var, measured)
 
 
 def apogee_branch(
-    residual: Labels, log_var: Labels, alpha: Scalar | float, cfg: LossForm
+    residual: Labels,
+    log_var: Labels,
+    alpha: Scalar | float,
+    cfg: LossForm,
+    measured: Measured | None = None,
 ) -> PerStar:
-    """Second branch of eq. 3 over the same s: sum over labels, ``[star]``.
+    """Second branch of eq. 3 over the same s: sum over the measured labels, ``[star]``.
 
     ``apogee_branch="mse"`` leaves s out, as the released code does.
 
@@ -133,6 +160,7 @@ def apogee_branch(
         log_var: of :func:`log_variance`.
         alpha: alpha_2.
         cfg: the form of the branch.
+        measured: which labels a star has; ``None`` for all.
 
     Returns:
         Half of the weighted squares.
@@ -140,7 +168,11 @@ def apogee_branch(
     squares = jnp.square(residual)
     if cfg.apogee_branch == "nll":
         squares = squares * jnp.exp(-log_var)
-    return (0.5 * alpha * squares).sum(axis=-1)
+    return _sum_labels(0.5 * alpha * squares, measured)
+
+
+def _sum_labels(terms: Labels, measured: Measured | None) -> PerStar:
+    return (terms if measured is None else jnp.where(measured, terms, 0.0)).sum(axis=-1)
 
 
 def l1_norm(params: Any) -> Scalar:
@@ -183,13 +215,14 @@ def loss_terms(
     hyper: Hyper,
     cfg: LossForm,
     axis_name: str | None = None,
+    measured: Measured | None = None,
 ) -> LossTerms:
     """All terms of eq. 3 for a batch.
 
     Args:
         outputs: of :func:`aspgap_jax.model.apply`.
-        labels: APOGEE's, scaled ``[star, label]``.
-        label_error: their standard deviations, scaled ``[star, label]``.
+        labels: APOGEE's, scaled ``[star, label]``; any finite number where not measured.
+        label_error: their standard deviations, scaled ``[star, label]``, likewise.
         weight: 1 for a star, 0 for padding.
         params: the trainable blocks alone.
         n_stars: N, the size of the training set. Lambda_1 and Lambda_2 are over
@@ -197,16 +230,18 @@ def loss_terms(
         hyper: alpha_1 and alpha_2.
         cfg: the form of the objective.
         axis_name: the device axis to pool over, or ``None``.
+        measured: which labels a star has; ``None`` for all.
 
     Returns:
         Scalars, equal on all devices.
     """
     log_var = log_variance(outputs.log_sigma, label_error, cfg)
     residual = labels - outputs.mean
-    nll = xp_nll(residual, log_var, hyper.alpha_xp)
-    branch = apogee_branch(labels - outputs.apogee_mean, log_var, hyper.alpha_apogee, cfg)
-    moments = pooled_moments(residual * jnp.exp(-0.5 * log_var), weight, axis_name)
-    kl = kl_to_standard_normal(*moments).sum()
+    nll = xp_nll(residual, log_var, hyper.alpha_xp, measured)
+    branch = apogee_branch(labels - outputs.apogee_mean, log_var, hyper.alpha_apogee, cfg, measured)
+    chi = residual * jnp.exp(-0.5 * log_var)
+    mean, variance, share = pooled_moments(chi, weight, axis_name, measured)
+    kl = (share * kl_to_standard_normal(mean, variance)).sum()
     return LossTerms(
         nll=pooled_mean(nll, weight, axis_name),
         branch=pooled_mean(branch, weight, axis_name),

@@ -72,7 +72,7 @@ def fit_scalers(device: Stars, rows: tuple[FoldRows, ...], cfg: Data) -> Scalers
         [
             Scalers(
                 xp=fit_representation(xp[r.fit], error[r.fit], cfg),
-                labels=fit_scaler(truth[r.fit], LABEL_RANGE, names=label_table.names()),
+                labels=fit_scaler(truth[r.fit], LABEL_RANGE, names=label_table.names(), gaps=True),
             )
             for r in rows
         ]

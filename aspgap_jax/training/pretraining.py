@@ -97,7 +97,8 @@ def pretrain(
 
     Args:
         spectra: of every split.
-        at: their labels, in the units of the label table ``[split, spectrum, label]``.
+        at: their labels, in the units of the label table ``[split, spectrum, label]``; NaN
+            where a star lacks one, which then has no part in the loss.
         scalers: of every split; its labels are used.
         cfg: all settings.
         start: where to go on, which is donated: from a checkpoint a training gives what it
@@ -113,13 +114,13 @@ def pretrain(
     """
     state = init_pretraining(cfg, spectra.shape) if start is None else start
     labels = jax.vmap(RobustScaler.transform)(scalers.labels, jnp.asarray(at, jnp.float32))
-    done = int(state.epoch)
+    done, gaps = int(state.epoch), not np.isfinite(at).all()
     held = None
     # With no epoch left only the precision is to be stated.
     if done < cfg.pretrain.epochs and _fit_into(device_bytes, spectra):
         held = jnp.asarray(spectra.read([(0, training_count(spectra.shape[1]))]))
     for epoch in range(done + 1, cfg.pretrain.epochs + 1):
-        state = _train_epoch(state, epoch, spectra, held, labels, cfg)
+        state = _train_epoch(state, epoch, spectra, held, labels, cfg, gaps)
         loss = np.asarray(state.loss[:, epoch - 1])
         if not np.isfinite(loss).all():
             raise InputError(
@@ -209,6 +210,7 @@ def _train_epoch(
     held: Float[Array, "split trained pixel"] | None,
     labels: Float[Array, "split spectrum label"],
     cfg: Config,
+    gaps: bool,
 ) -> PretrainState:
     """One pass over the spectra: those held on the device, or else read as they are needed."""
     n_spectra = spectra.shape[1]
@@ -228,7 +230,7 @@ def _train_epoch(
         for step, (chosen, flux) in enumerate(zip(rows, batches, strict=True)):
             target = _take(labels, jnp.asarray(chosen))
             state, loss = _update(
-                state, jnp.asarray(flux), target, step, cfg.model, cfg.pretrain, n_steps
+                state, jnp.asarray(flux), target, step, cfg.model, cfg.pretrain, n_steps, gaps
             )
             # One step behind: batches must not pile up on the device.
             if losses:
@@ -238,7 +240,7 @@ def _train_epoch(
     return state._replace(epoch=state.epoch + 1, loss=state.loss.at[:, epoch - 1].set(mean))
 
 
-@partial(jax.jit, static_argnames=("sizes", "cfg", "n_steps"), donate_argnums=0)
+@partial(jax.jit, static_argnames=("sizes", "cfg", "n_steps", "gaps"), donate_argnums=0)
 def _update(
     state: PretrainState,
     flux: Float[Array, "split star pixel"],
@@ -247,8 +249,9 @@ def _update(
     sizes: Model,
     cfg: Pretrain,
     n_steps: int,
+    gaps: bool,
 ) -> tuple[PretrainState, Float[Array, " split"]]:
-    """One step of every split's decoder."""
+    """One step of every split's decoder. With ``gaps`` labels that are NaN have no part in it."""
     optimizer = _optimizer(cfg, n_steps)
 
     def one(
@@ -260,7 +263,11 @@ def _update(
 
         def objective(variables: Variables) -> jax.Array:
             read = model.decode_apogee(sizes, variables, flux, dropout_key)
-            return jnp.square(read - y).mean()
+            if not gaps:
+                return jnp.square(read - y).mean()
+            measured = jnp.isfinite(y)
+            squares = jnp.square(jnp.where(measured, read - y, 0.0))
+            return squares.sum() / jnp.maximum(measured.sum(), 1)
 
         loss, gradient = jax.value_and_grad(objective)(variables)
         updates, opt_state = optimizer.update(gradient, opt_state, variables)
@@ -281,9 +288,9 @@ def _take(values: jax.Array, rows: jax.Array) -> jax.Array:
 def _squared_residuals(
     variables: Variables, flux: jax.Array, target: jax.Array, sizes: Model
 ) -> jax.Array:
-    """Summed over the stars ``[split, label]``."""
+    """Summed over the stars that have the label ``[split, label]``."""
     predicted = jax.vmap(partial(model.decode_apogee, sizes))(variables, flux)
-    return jnp.square(predicted - target).sum(axis=1)
+    return jnp.nansum(jnp.square(predicted - target), axis=1)
 
 
 def _held_out_rms(
@@ -296,4 +303,4 @@ def _held_out_rms(
         stop = min(start + POOL_ROWS, n_spectra)
         flux = jnp.asarray(spectra.read([(start, stop)]))
         total += _squared_residuals(state.variables, flux, labels[:, start:stop], sizes)
-    return jnp.sqrt(total / (n_spectra - n_train))
+    return jnp.sqrt(total / jnp.isfinite(labels[:, n_train:]).sum(axis=1))

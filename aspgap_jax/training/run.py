@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -56,7 +56,7 @@ from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.cuts import apply_cuts, format_cuts
 from aspgap_jax.preprocessing.device import to_device
 from aspgap_jax.preprocessing.folds import FoldRows, fold_of
-from aspgap_jax.preprocessing.selection import SELECTIONS
+from aspgap_jax.preprocessing.selection import training_selection
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.runtime import parallel, processes
 from aspgap_jax.runtime.interruption import Interruption, Preempted, interruptible
@@ -104,12 +104,15 @@ class Settings:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
-def load_stars(data: str, select: str) -> TrainingSet:
+def load_stars(
+    data: str, select: str, missing_labels: Literal["drop", "keep"] = "drop"
+) -> TrainingSet:
     """Read and select a training set.
 
     Args:
         data: ``sample``, or the path of a training store.
         select: a key of :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
+        missing_labels: see :func:`aspgap_jax.preprocessing.selection.training_selection`.
 
     Returns:
         The stars that pass, with the account of every cut.
@@ -126,7 +129,7 @@ def load_stars(data: str, select: str) -> TrainingSet:
                 f"{data}: column {empty[0]} of {what} ({empty.size} such) has no finite value: "
                 "leave it out of the store, or repair its source"
             )
-    return apply_cuts(stars, SELECTIONS[select], table=data)
+    return apply_cuts(stars, training_selection(select, missing_labels), table=data)
 
 
 def check_run(folder: Path, settings: Settings) -> None:
@@ -222,7 +225,7 @@ def _train(
 ) -> tuple[Bundle, BundleInfo, TrainingSet]:
     processes.by_main(partial(check_run, folder, settings))
     cfg = settings.config
-    stars = load_stars(settings.data, settings.select)
+    stars = load_stars(settings.data, settings.select, cfg.data.missing_labels)
     processes.announce(format_cuts(stars.cuts))
     if done(folder):
         processes.announce(f"{folder}: already trained")

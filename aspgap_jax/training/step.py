@@ -35,7 +35,7 @@ from aspgap_jax.training.loss import (
 from aspgap_jax.training.members import Member
 from aspgap_jax.training.optimizer import make_plateau, optimizer_of, steps_per_epoch
 from aspgap_jax.training.recipe import Recipe
-from aspgap_jax.typing import XP, Array, Bool, Float, Int, Labels, PerStar, Rows, Scalar
+from aspgap_jax.typing import XP, Array, Bool, Float, Int, Labels, Measured, PerStar, Rows, Scalar
 
 __all__ = [
     "Batch",
@@ -57,13 +57,14 @@ VALIDATION_LOSS = LossForm()
 
 class Batch(NamedTuple):
     """Stars of one step: the encoder's inputs, errors of the normalised spectra, scaled labels
-    and their errors; ``weight`` is 0 for padding."""
+    and their errors; ``weight`` is 0 for padding; ``measured`` as :class:`Stars` has it."""
 
     xp: XP
     xp_error: XP
     labels: Labels
     label_error: Labels
     weight: PerStar
+    measured: Measured | None = None
 
 
 class TrainState(NamedTuple):
@@ -179,14 +180,24 @@ def make_batch(stars: Stars, scalers: Scalers, rows: Rows, weight: PerStar) -> B
         weight: 1 for a star, 0 for padding.
 
     Returns:
-        Scaled inputs and labels; errors of the spectra as they are, for the noise.
+        Scaled inputs and labels; errors of the spectra as they are, for the noise. A label
+        that was not measured becomes 0, with an error of 1: masked or not, it must be no NaN
+        to the gradient.
     """
-    return Batch(
+    batch = Batch(
         xp=scalers.xp.transform(stars.xp[rows]),
         xp_error=stars.xp_error[rows],
         labels=scalers.labels.transform(stars.labels[rows]),
         label_error=scalers.labels.transform_error(stars.label_error[rows]),
         weight=weight,
+    )
+    if stars.measured is None:
+        return batch
+    measured = stars.measured[rows]
+    return batch._replace(
+        labels=jnp.where(measured, batch.labels, 0.0),
+        label_error=jnp.where(measured, batch.label_error, 1.0),
+        measured=measured,
     )
 
 
@@ -238,6 +249,7 @@ def train_step(
             member.hyper,
             recipe.loss,
             axis_name,
+            batch.measured,
         )
         return total(terms, member.hyper), terms
 
@@ -276,7 +288,8 @@ def validation_loss(
     latents = model.encode(recipe.model, params, batch.xp)
     mean, log_sigma = model.decode_xp(recipe.model, params, latents)
     log_var = log_variance(log_sigma, batch.label_error, VALIDATION_LOSS)
-    return pooled_mean(xp_nll(batch.labels - mean, log_var, 1.0), batch.weight, axis_name)
+    nll = xp_nll(batch.labels - mean, log_var, 1.0, batch.measured)
+    return pooled_mean(nll, batch.weight, axis_name)
 
 
 def train_epoch(

@@ -18,6 +18,7 @@ from aspgap_jax.preprocessing.selection import (
     on_main_sequence_or_rgb,
     pseudo_luminosity,
     snr_conditions,
+    training_selection,
 )
 from aspgap_jax.preprocessing.stars import TrainingSet
 from support.made_up import made_up_stars
@@ -58,6 +59,25 @@ def test_each_condition_removes_its_star_and_is_counted() -> None:
     table = format_cuts(left.cuts)
     assert table.splitlines()[1].split()[-1] == "8"
     assert table.splitlines()[-1].split() == [*["APOGEE", "S/N", ">", "200"], "1", "1"]
+
+
+def test_kept_stars_pass_the_cuts_on_labels_that_they_lack() -> None:
+    """Of eight giants: one lacks [alpha/M], one its error, one all labels; two lack [M/H] and
+    fail a cut on what they have."""
+    stars = made_up_stars(8)
+    values = np.tile(np.float32([4500, 2.0, 0.0, 0.1]), (8, 1))
+    errors = np.tile(np.float32([5, 0.01, 0.005, 0.005]), (8, 1))
+    snr = np.full(8, 300, np.float32)
+    values[0, 3], errors[1, 3], values[2] = np.nan, np.nan, np.nan
+    values[3:5, 2], values[3, 0], snr[4] = np.nan, 6000.0, 20.0
+    stars.xp[5, 3] = np.nan
+    stars = replace(stars, labels=values, label_error=errors, columns={"snr": snr})
+    kept = apply_cuts(stars, training_selection("giants", "keep"))
+    assert kept.source_id.tolist() == stars.source_id[[0, 1, 6, 7]].tolist()
+    assert [cut.left for cut in kept.cuts][:2] == [7, 6]
+    dropped = apply_cuts(stars, training_selection("giants"))
+    assert dropped.source_id.tolist() == stars.source_id[[6, 7]].tolist()
+    assert dropped.cuts == apply_cuts(stars, SELECTIONS["giants"]).cuts
 
 
 def test_no_star_left_names_the_cut() -> None:

@@ -215,3 +215,111 @@ def test_four_devices_give_the_terms_of_the_whole_batch() -> None:
         for d in range(4)
     ]
     assert np.mean(alone) > float(whole.kl) + 0.1
+
+
+def with_gaps() -> jax.Array:
+    """Which labels are measured: of label 3 those of few stars, of label 0 all."""
+    measured = np.random.default_rng(2).uniform(size=(N_STARS, N_LABELS)) < [1.0, 0.7, 0.5, 0.2]
+    assert measured[:, 0].all()
+    return jnp.asarray(measured)
+
+
+def test_a_label_that_is_missing_takes_part_in_no_term() -> None:
+    """Each label's share of the loss is that of its own stars, computed apart in float64."""
+    outputs, labels, error, weight, params = made_up()
+    measured = with_gaps()
+    cfg, n_stars = Loss(alpha_xp=0.7, alpha_apogee=0.2, kl=5.0), 50.0
+    terms = loss.loss_terms(
+        outputs, labels, error, weight, params, jnp.array(n_stars), weights(cfg), cfg,
+        measured=measured,
+    )  # fmt: skip
+    nll = branch = kl = 0.0
+    n_real = float(np.sum(np.asarray(weight)))
+    for k in range(N_LABELS):
+        own = (np.asarray(weight) == 1) & np.asarray(measured)[:, k]
+        mean, log_sigma, apogee, y, sigma = (
+            values[own, k] for values in in_float64(*outputs, labels, error)
+        )
+        s2 = sigma**2 + np.exp(2 * log_sigma)
+        share = own.sum() / n_real
+        nll += share * (0.35 * (y - mean) ** 2 / s2 + 0.5 * np.log(s2)).mean()
+        branch += share * (0.1 * (y - apogee) ** 2 / s2).mean()
+        chi = (y - mean) / np.sqrt(s2)
+        kl += share * ((chi.var() + chi.mean() ** 2 - 1) / 2 - np.log(chi.std())) / n_stars
+    np.testing.assert_allclose(terms.nll, nll, rtol=1e-5)
+    np.testing.assert_allclose(terms.branch, branch, rtol=1e-5)
+    np.testing.assert_allclose(terms.kl, kl, rtol=1e-4)
+
+
+def test_what_stands_for_a_missing_label_is_of_no_account() -> None:
+    outputs, labels, error, weight, params = made_up()
+    measured, cfg = with_gaps(), Loss(kl=5.0)
+
+    def objective(outputs: Outputs, labels: jax.Array) -> jax.Array:
+        terms = loss.loss_terms(
+            outputs, labels, error, weight, params, jnp.array(50.0), weights(cfg), cfg,
+            measured=measured,
+        )  # fmt: skip
+        return loss.total(terms, weights(cfg))
+
+    both = jax.value_and_grad(objective)
+    value, gradient = both(outputs, labels)
+    other, same = both(outputs, jnp.where(measured, labels, 9.0))
+    assert float(value) == float(other)
+    for a, b in zip(gradient, same, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(np.asarray(a)[~np.asarray(measured)], 0.0)
+        assert np.isfinite(a).all()
+
+
+def test_with_all_labels_the_mask_changes_no_bit() -> None:
+    made, cfg = made_up(), Loss(kl=5.0)
+    plain = loss.loss_terms(*made, jnp.array(50.0), weights(cfg), cfg)
+    masked = loss.loss_terms(
+        *made, jnp.array(50.0), weights(cfg), cfg, measured=jnp.ones((N_STARS, N_LABELS), bool)
+    )
+    assert [float(term) for term in plain] == [float(term) for term in masked]
+
+
+@pytest.mark.parametrize("stars_with_it", [0, 1])
+def test_a_label_of_too_few_stars_has_no_spread_to_judge(stars_with_it: int) -> None:
+    outputs, labels, error, weight, params = made_up()
+    measured = jnp.ones((N_STARS, N_LABELS), bool).at[stars_with_it:, 3].set(False)
+    cfg = Loss(kl=5.0)
+
+    def kl(outputs: Outputs, measured: jax.Array | None) -> jax.Array:
+        return loss.loss_terms(
+            outputs, labels, error, weight, params, jnp.array(50.0), weights(cfg), cfg,
+            measured=measured,
+        ).kl  # fmt: skip
+
+    value, gradient = jax.value_and_grad(kl)(outputs, measured)
+    three = Outputs(*(leaf[:, :3] for leaf in outputs))
+    expected = loss.loss_terms(
+        three, labels[:, :3], error[:, :3], weight, params, jnp.array(50.0), weights(cfg), cfg
+    ).kl
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    assert all(np.isfinite(leaf).all() for leaf in gradient)
+
+
+def test_four_devices_pool_the_moments_of_stars_that_have_a_label() -> None:
+    """The stars that have label 3 all lie on one device, those with label 2 unevenly."""
+    outputs, labels, error, weight, params = made_up()
+    row = np.arange(N_STARS)
+    measured = np.stack([row >= 0, row >= 0, row % 5 > row // 8, row < 8], axis=1)
+    cfg, n_stars = Loss(kl=5.0), jnp.array(50.0)
+
+    def of(args: tuple[jax.Array, ...], axis_name: str | None = None) -> loss.LossTerms:
+        outputs, labels, error, weight, measured = args
+        return loss.loss_terms(
+            outputs, labels, error, weight, params, n_stars, weights(cfg), cfg, axis_name, measured
+        )
+
+    made = (outputs, labels, error, weight, jnp.asarray(measured))
+    whole = of(made)
+    split = jax.tree.map(lambda x: x.reshape(4, -1, *x.shape[1:]), made)
+    pooled = jax.pmap(lambda *args: of(args, "device"), axis_name="device")(*split)
+    for name in ("nll", "branch", "kl"):
+        np.testing.assert_allclose(
+            getattr(pooled, name), np.full(4, getattr(whole, name)), rtol=2e-5
+        )

@@ -131,6 +131,28 @@ def test_held_out_spectra_are_not_trained_on_and_state_the_precision() -> None:
         np.testing.assert_allclose(trained.rms[split], np.sqrt((residual**2).mean(0)), rtol=1e-5)
 
 
+def test_missing_labels_teach_the_decoder_nothing() -> None:
+    """Of every third spectrum all labels but one are missing; of label 3 all."""
+    flux, labels = made_up()
+    gaps = labels.copy()
+    gaps[:, ::3, 1:] = np.nan
+    gaps[:, :, 3] = np.nan
+    trained = run(ArraySpectra(flux), gaps)
+    n_train = training_count(N_SPECTRA)
+    for split in range(2):
+        decoder = jax.tree.map(lambda leaf, split=split: leaf[split], trained.decoder)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(decoder))
+        # Nothing has pushed its bias off 0, where it began.
+        assert (np.asarray(decoder["params"]["Dense_1"]["bias"]) != 0).tolist() == [True] * 3 + [
+            False
+        ]
+        predicted = model.decode_apogee(CFG.model, decoder, jnp.asarray(flux[split, n_train:]))
+        residual = np.asarray(predicted)[:, :3] - gaps[split, n_train:, :3]
+        rms = np.sqrt(np.nanmean(np.square(residual), axis=0))
+        np.testing.assert_allclose(trained.rms[split, :3], rms, rtol=1e-5)
+    assert np.isnan(trained.rms[:, 3]).all()
+
+
 def test_it_learns_and_a_resumed_one_ends_the_same() -> None:
     flux, labels = made_up()
     cfg = replace(CFG, pretrain=replace(CFG.pretrain, epochs=12, learning_rate=2e-2))

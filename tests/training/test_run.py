@@ -207,6 +207,32 @@ def test_evaluate_writes_all_that_it_names(run: Path, capsys: pytest.CaptureFixt
     assert "emulated" in (run / "report.html").read_text()
 
 
+def test_stars_that_lack_labels_train_what_they_have(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half lack [alpha/M], one in ten everything but Teff: all are kept, predicted and scored."""
+    stars = made_up_stars()
+    truth = stars.labels.copy()
+    truth[::2, 3] = np.nan
+    truth[::10, 1:] = np.nan
+    path = tmp_path / "gaps.h5"
+    write_training_store(path, replace(stars, labels=truth))
+    kept = replace(CFG, data=replace(CFG.data, missing_labels="keep"))
+    found = cross_validate(tmp_path / "run", replace(settings, data=str(path), config=kept), ALWAYS)
+    assert len(found.prediction) == len(stars)
+    assert np.isfinite(found.prediction).all()
+    assert np.isfinite(found.sigma).all()
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+    table = json.loads((tmp_path / "run" / "metrics.json").read_text())["all"]
+    assert [table[name]["n"] for name in labels.names()] == [800, 720, 720, 400]
+    # Chi of labels that the networks have not seen, of stars without the others.
+    assert 0.5 < table["alpha_m"]["chi_sigma"] < 2.0
+    truth[40:, 3] = np.nan
+    write_training_store(path, replace(stars, labels=truth))
+    with pytest.raises(InputError, match="have alpha_m, at least 20 are needed"):
+        train(tmp_path / "other", replace(settings, data=str(path), config=kept), ALWAYS)
+
+
 def test_train_then_predict(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,6 +37,30 @@ def test_padding_has_no_influence() -> None:
     assert_close(plain.params, with_padding.params, rtol=1e-4, atol=1e-5)
 
 
+def test_missing_labels_are_no_nan_to_the_gradient_and_move_no_output() -> None:
+    """Of a star without a label, and of a label that no star of the batch has."""
+    stars, members, states = prepare()
+    member, state = one(members, 0), one(states, 0)
+    labels = np.array(stars.labels)
+    labels[np.asarray(member.train[:8]), 1] = np.nan
+    labels[:, 3] = np.nan
+    gaps = stars._replace(labels=jnp.asarray(labels), measured=jnp.asarray(np.isfinite(labels)))
+    batch = make_batch(gaps, member.scalers, member.train[:32], jnp.ones(32))
+    assert np.isfinite(batch.labels).all()
+    optimizer = optax.sgd(1.0)
+    state = state._replace(opt_state=optimizer.init(state.params))
+    quiet = replace(CFG, model=replace(CFG.model, dropout=0.0), loss=replace(CFG.loss, l1=0.0))
+    member = member._replace(hyper=hyper_of(quiet))
+    new, summary = jax.jit(
+        lambda batch: train_step(state, batch, member, optimizer, recipe_of(quiet))
+    )(batch)
+    assert np.isfinite(summary.total)
+    before, after = (s.params.xp_decoder["params"]["Dense_1"]["kernel"] for s in (state, new))
+    moved = np.abs(np.asarray(after - before)).max(axis=0)
+    # Mean and ln sigma of every label: those of the absent one stay where they are.
+    assert (moved > 0).tolist() == [True, True, True, False] * 2
+
+
 def test_penalties_reach_the_trainable_blocks_alone() -> None:
     """With Lambda_1 alone in the objective, SGD moves each parameter by its sign."""
     stars, members, states = prepare()
