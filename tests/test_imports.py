@@ -13,7 +13,7 @@ import aspgap_jax
 # From the ground up: a file may import from the floors below its own, and from its own
 # folder. A folder stands for all that is in it.
 FLOORS = [
-    "typing errors labels flags apstar",
+    "typing errors extras labels flags apstar",
     "columns",
     "config files",
     "runtime synthesis model",

@@ -1,6 +1,7 @@
 """The subcommands of ``aspgap``: their options, and what each calls."""
 
 from aspgap_jax.commands.data import Fetch, Ingest, Prepare
+from aspgap_jax.commands.installation import Doctor, InstrumentMatrix
 from aspgap_jax.commands.prediction import Catalogue, Predict
 from aspgap_jax.commands.training import Crossval, Demo, PlotRun, Train
 from aspgap_jax.commands.validation import Evaluate, Validate
@@ -19,6 +20,8 @@ Command = (
     | Catalogue
     | Evaluate
     | Validate
+    | InstrumentMatrix
+    | Doctor
 )
 COMMANDS: tuple[type[Command], ...] = (
     Demo,
@@ -32,4 +35,6 @@ COMMANDS: tuple[type[Command], ...] = (
     Catalogue,
     Evaluate,
     Validate,
+    InstrumentMatrix,
+    Doctor,
 )

@@ -51,7 +51,7 @@ class Predict:
     release: Release = ""
     instrument: Annotated[Path | None, EXPERT] = None
     """Instrument matrix of a release whose coefficients aspgap cannot sample itself;
-    experiments/package_data/instrument_matrix.py makes it."""
+    `aspgap instrument-matrix` makes it."""
     shard: str | None = None
     """i/n: predict every n-th input, from the i-th on; slurm: i and n are those of this task
     in its Slurm array and step. By default all, but the tasks of one step (srun) that write

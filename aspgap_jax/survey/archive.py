@@ -20,6 +20,7 @@ import numpy as np
 from astropy.table import Table
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.extras import cure
 from aspgap_jax.survey import gaia
 from aspgap_jax.survey.tables import Place, numbers, source_ids
 from aspgap_jax.survey.xp import releases
@@ -102,10 +103,7 @@ class Archive:
             # Not astroquery.gaia: importing that asks the archive for its news.
             tap = importlib.import_module("astroquery.utils.tap")
         except ImportError:
-            raise InputError(
-                'fetching needs astroquery: pip install "aspgap-jax[gaia]" '
-                "(or pip install astroquery)"
-            ) from None
+            raise InputError(f"fetching needs astroquery: {cure('gaia')}") from None
         self.release = releases.release(release)
         self._structures = self.release.structures
         self.server = _default_server() if server is None else server

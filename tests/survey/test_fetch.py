@@ -353,7 +353,7 @@ def test_without_astroquery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         return real(name, package)
 
     monkeypatch.setattr(archive_module.importlib, "import_module", absent)
-    with pytest.raises(InputError, match="pip install astroquery"):
+    with pytest.raises(InputError, match=r'pip install "astroquery>=[0-9.]+" "GaiaXPy>=[0-9.]+"'):
         fetch.fetch_spectra(np.array([1]), tmp_path)
 
 

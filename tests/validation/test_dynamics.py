@@ -76,5 +76,5 @@ def test_orbits() -> None:
 
 def test_without_galpy_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "galpy.orbit", None)
-    with pytest.raises(InputError, match=r'pip install "aspgap-jax\[dynamics\]"'):
+    with pytest.raises(InputError, match=r'pip install "galpy>=1\.10"'):
         orbits(phase_space(2))

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.extras import cure
 from aspgap_jax.files.atomic import replace_file
 from aspgap_jax.files.npz import read_npz
 from aspgap_jax.survey.xp.chunk import BANDS, WAVELENGTH, XPChunk
@@ -35,7 +36,7 @@ __all__ = [
     "write_instrument",
 ]
 
-SCRIPT = "python experiments/package_data/instrument_matrix.py"
+COMMAND = "aspgap instrument-matrix"
 
 
 class Instrument(NamedTuple):
@@ -96,8 +97,8 @@ def read_instrument(path: Path) -> Instrument:
     Raises:
         InputError: it is none.
     """
-    cure = f"make one by `{SCRIPT}`"
-    arrays = read_npz(path, ("release", "n_bp", "matrix"), kind="instrument matrix", cure=cure)
+    make = f"make one by `{COMMAND}`"
+    arrays = read_npz(path, ("release", "n_bp", "matrix"), kind="instrument matrix", cure=make)
     try:
         found = Instrument(
             str(arrays["release"]), int(arrays["n_bp"]), arrays["matrix"].astype(np.float64)
@@ -106,7 +107,7 @@ def read_instrument(path: Path) -> Instrument:
         if len(shape) != 2 or shape[0] != len(WAVELENGTH) or not 0 < found.n_bp < shape[1]:
             raise ValueError(f"a matrix {shape} with {found.n_bp} BP coefficients")
     except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: no instrument matrix ({error}): {cure}") from None
+        raise InputError(f"{path}: no instrument matrix ({error}): {make}") from None
     return found
 
 
@@ -130,7 +131,7 @@ def check_release(representation: str, chunk: XPChunk) -> None:
     name = f"Gaia {chunk.release.upper()}" if chunk.release else "a release that is not known"
     raise InputError(
         f"{chunk.n_bp} + {n_rp} coefficients of {name}, whose instrument matrix aspgap does not "
-        f"have: make it from the GaiaXPy of that release (`{SCRIPT} --release dr4 --models BP RP "
+        f"have: make it from the GaiaXPy of that release (`{COMMAND} --release dr4 --models BP RP "
         f"--out dr4.npz`) and pass --instrument dr4.npz; or name the release by --release"
     )
 
@@ -202,7 +203,7 @@ def instrument_model(name: str = DEFAULT, models: tuple[str, str] | None = None)
     if models is None:
         raise InputError(
             f"no model of GaiaXPy is known for {name.upper()}; name those of an installed GaiaXPy "
-            f"(`{SCRIPT} --models BP RP`)"
+            f"(`{COMMAND} --models BP RP`)"
         )
     try:
         # GaiaXPy sets matplotlib to LaTeX when it is imported.
@@ -211,8 +212,7 @@ def instrument_model(name: str = DEFAULT, models: tuple[str, str] | None = None)
             from gaiaxpy.core.satellite import BP_WL, RP_WL
     except ImportError as error:
         raise InputError(
-            f"the Gaia instrument model comes with GaiaXPy ({error}); "
-            f"run `pip install 'GaiaXPy>=2.1.5'`"
+            f"the Gaia instrument model comes with GaiaXPy ({error}): {cure('gaia')}"
         ) from None
     if models == release(DEFAULT).models:
         wavelength, weight = load_xpmerge_from_xml()
