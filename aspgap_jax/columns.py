@@ -23,20 +23,23 @@ class ColumnSpec(NamedTuple):
         unit: unit as FITS writes it; empty for a number without one.
         description: what it is.
         dtype: type in memory and in files, that of the Gaia archive.
+        ucd: what kind of quantity it is, in the words of the IVOA's UCD1+; empty for unknown.
     """
 
     name: str
     unit: str
     description: str
     dtype: type[np.generic]
+    ucd: str = ""
 
 
-def label_columns(prefix: str, description: str) -> tuple[ColumnSpec, ...]:
+def label_columns(prefix: str, description: str, statistic: str = "") -> tuple[ColumnSpec, ...]:
     """A column a label.
 
     Args:
         prefix: of the names; ``e_`` for errors.
         description: with ``{}`` where the label's own belongs.
+        statistic: the UCD of what it is of the label, ``stat.error``; none for the label itself.
 
     Returns:
         In the order of the label table.
@@ -49,40 +52,88 @@ def label_columns(prefix: str, description: str) -> tuple[ColumnSpec, ...]:
     # Within a sentence a label is written small.
     small = [word if not prefix else f"{word[0].lower()}{word[1:]}" for word in words]
     return tuple(
-        ColumnSpec(f"{prefix}{row.catalogue}", row.unit, description.format(word), np.float32)
+        ColumnSpec(
+            f"{prefix}{row.catalogue}",
+            row.unit,
+            description.format(word),
+            np.float32,
+            f"{statistic};{row.ucd}".strip(";"),
+        )
         for row, word in zip(labels.LABELS, small, strict=True)
     )
 
 
 # Table 2, in its order.
 COLUMNS: tuple[ColumnSpec, ...] = (
-    ColumnSpec("source_id", "", "Unique identifier for star", np.int64),
-    ColumnSpec("ra", "deg", "Right Ascension", np.float64),
-    ColumnSpec("dec", "deg", "Declination", np.float64),
+    ColumnSpec("source_id", "", "Unique identifier for star", np.int64, "meta.id;meta.main"),
+    ColumnSpec("ra", "deg", "Right Ascension", np.float64, "pos.eq.ra;meta.main"),
+    ColumnSpec("dec", "deg", "Declination", np.float64, "pos.eq.dec;meta.main"),
     *label_columns("", "{} from AspGap"),
-    *label_columns("e_", "Error in {} from AspGap"),
-    ColumnSpec("snr_rp", "", "Signal-to-noise ratio in G_RP", np.float32),
-    ColumnSpec("l", "deg", "Galactic longitude", np.float64),
-    ColumnSpec("b", "deg", "Galactic latitude", np.float64),
-    ColumnSpec("parallax", "mas", "Parallax", np.float64),
-    ColumnSpec("parallax_error", "mas", "Parallax uncertainty", np.float32),
-    ColumnSpec("pmra", "mas yr-1", "Proper motion in RA", np.float64),
-    ColumnSpec("pmra_error", "mas yr-1", "Proper motion uncertainty in RA", np.float32),
-    ColumnSpec("pmdec", "mas yr-1", "Proper motion in Dec", np.float64),
-    ColumnSpec("pmdec_error", "mas yr-1", "Proper motion uncertainty in Dec", np.float32),
-    ColumnSpec("ruwe", "", "Renormalized unit weight error", np.float32),
-    ColumnSpec("phot_g_mean_mag", "mag", "Mean apparent magnitude in G band", np.float32),
-    ColumnSpec("phot_bp_mean_mag", "mag", "Mean apparent magnitude in BP band", np.float32),
-    ColumnSpec("phot_rp_mean_mag", "mag", "Mean apparent magnitude in RP band", np.float32),
-    ColumnSpec("bp_rp", "mag", "Color index", np.float32),
-    ColumnSpec("radial_velocity", "km s-1", "Radial velocity", np.float32),
-    ColumnSpec("radial_velocity_error", "km s-1", "Radial velocity uncertainty", np.float32),
+    *label_columns("e_", "Error in {} from AspGap", "stat.error"),
+    ColumnSpec("snr_rp", "", "Signal-to-noise ratio in G_RP", np.float32, "stat.snr;em.opt.R"),
+    ColumnSpec("l", "deg", "Galactic longitude", np.float64, "pos.galactic.lon"),
+    ColumnSpec("b", "deg", "Galactic latitude", np.float64, "pos.galactic.lat"),
+    ColumnSpec("parallax", "mas", "Parallax", np.float64, "pos.parallax.trig"),
+    ColumnSpec(
+        "parallax_error", "mas", "Parallax uncertainty", np.float32, "stat.error;pos.parallax.trig"
+    ),
+    ColumnSpec("pmra", "mas yr-1", "Proper motion in RA", np.float64, "pos.pm;pos.eq.ra"),
+    ColumnSpec(
+        "pmra_error",
+        "mas yr-1",
+        "Proper motion uncertainty in RA",
+        np.float32,
+        "stat.error;pos.pm;pos.eq.ra",
+    ),
+    ColumnSpec("pmdec", "mas yr-1", "Proper motion in Dec", np.float64, "pos.pm;pos.eq.dec"),
+    ColumnSpec(
+        "pmdec_error",
+        "mas yr-1",
+        "Proper motion uncertainty in Dec",
+        np.float32,
+        "stat.error;pos.pm;pos.eq.dec",
+    ),
+    ColumnSpec("ruwe", "", "Renormalized unit weight error", np.float32, "stat.fit.goodness"),
+    ColumnSpec(
+        "phot_g_mean_mag", "mag", "Mean apparent magnitude in G band", np.float32, "phot.mag;em.opt"
+    ),
+    ColumnSpec(
+        "phot_bp_mean_mag",
+        "mag",
+        "Mean apparent magnitude in BP band",
+        np.float32,
+        "phot.mag;em.opt.B",
+    ),
+    ColumnSpec(
+        "phot_rp_mean_mag",
+        "mag",
+        "Mean apparent magnitude in RP band",
+        np.float32,
+        "phot.mag;em.opt.R",
+    ),
+    ColumnSpec("bp_rp", "mag", "Color index", np.float32, "phot.color;em.opt.B;em.opt.R"),
+    ColumnSpec(
+        "radial_velocity", "km s-1", "Radial velocity", np.float32, "spect.dopplerVeloc.opt"
+    ),
+    ColumnSpec(
+        "radial_velocity_error",
+        "km s-1",
+        "Radial velocity uncertainty",
+        np.float32,
+        "stat.error;spect.dopplerVeloc.opt",
+    ),
 )
 
 TRUST: tuple[ColumnSpec, ...] = (
-    *label_columns("spread_", "Standard deviation of {} over the ensemble of networks"),
-    *label_columns("noise_", "Error in {} that the networks themselves give, not calibrated"),
-    ColumnSpec("snr_bp", "", "Signal-to-noise ratio in G_BP", np.float32),
-    ColumnSpec("flags", "", "Quality bits, 0 for none (aspgap_jax.flags)", np.int32),
+    *label_columns(
+        "spread_", "Standard deviation of {} over the ensemble of networks", "stat.stdev"
+    ),
+    *label_columns(
+        "noise_", "Error in {} that the networks themselves give, not calibrated", "stat.error"
+    ),
+    ColumnSpec("snr_bp", "", "Signal-to-noise ratio in G_BP", np.float32, "stat.snr;em.opt.B"),
+    ColumnSpec(
+        "flags", "", "Quality bits, 0 for none (aspgap_jax.flags)", np.int32, "meta.code.qual"
+    ),
 )
 """What stands beside Table 2: how far to trust the labels of a star."""

@@ -42,6 +42,7 @@ class Label:
         limits: the range that Table 1 (conditions 1-4) trusts, in ``unit``.
         max_error: the largest APOGEE error that Table 1 (6-9) accepts.
         decimals: digits after the point in printed tables.
+        ucd: what kind of quantity it is, in the words of the IVOA's UCD1+.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Label:
     limits: tuple[float, float]
     max_error: float
     decimals: int
+    ucd: str = ""
 
     @property
     def plain(self) -> str:
@@ -86,6 +88,7 @@ LABELS: tuple[Label, ...] = (
         limits=(3000.0, 7000.0),
         max_error=50.0,
         decimals=1,
+        ucd="phys.temperature.effective",
     ),
     Label(
         name="logg",
@@ -99,6 +102,7 @@ LABELS: tuple[Label, ...] = (
         limits=(0.0, 5.5),
         max_error=0.05,
         decimals=3,
+        ucd="phys.gravity",
     ),
     # The sample carries [Fe/H], which stands in for [M/H] there.
     Label(
@@ -113,6 +117,7 @@ LABELS: tuple[Label, ...] = (
         limits=(-2.5, 0.6),
         max_error=0.02,
         decimals=3,
+        ucd="phys.abund.Z",
     ),
     Label(
         name="alpha_m",
@@ -126,6 +131,7 @@ LABELS: tuple[Label, ...] = (
         limits=(-0.1, 0.6),
         max_error=0.02,
         decimals=3,
+        ucd="phys.abund",
     ),
 )
 

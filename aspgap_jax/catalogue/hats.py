@@ -7,12 +7,12 @@ data set, ``dataset/**/*.parquet``, and TOPCAT reads each of them::
     dataset/Norder=K/Dir=D/Npix=N.parquet   pixel N of order K; D = N // 10000 * 10000
     dataset/_metadata, _common_metadata     of all row groups; the schema
     partition_info.csv                      the pixels
-    hats.properties, properties             where the catalogue has positions
+    hats.properties, properties             what the catalogue is
 
 The stars of a file are in the order of their HEALPix pixels of order 29, which
-stand in the column ``_healpix_29``. Without positions (no ``ra`` and ``dec``) the
-pixels are those of the source ids, the column is left out, and there is no
-``hats.properties``.
+stand in the column ``_healpix_29``. Without positions (no ``ra`` and ``dec``) two columns
+give the centres of the pixels that the source ids name, within an arcminute of the stars,
+and the pixels are those of the centres.
 """
 
 from __future__ import annotations
@@ -30,13 +30,25 @@ from jaxtyping import Int64
 
 from aspgap_jax.columns import Columns, ColumnSpec
 from aspgap_jax.files.tables import arrow_schema, parquet_table
-from aspgap_jax.survey.healpix import MAX_ORDER
+from aspgap_jax.survey.healpix import MAX_ORDER, nested_pixels, pixel_centres
 
-__all__ = ["COUNT_ORDER", "HEALPIX", "HatsWriter", "Pixel", "partition"]
+__all__ = ["CENTRES", "COUNT_ORDER", "HEALPIX", "HatsWriter", "Pixel", "partition"]
 
 HEALPIX = ColumnSpec(
     "_healpix_29", "", "HEALPix pixel of order 29, nested, of ra and dec", np.int64
 )
+CENTRES = tuple(
+    ColumnSpec(
+        f"healpix_{axis}",
+        "deg",
+        f"{name} of the centre of the HEALPix pixel of order 12 that source_id names; the star "
+        "is within an arcminute",
+        np.float64,
+        f"pos.eq.{axis}",
+    )
+    for axis, name in (("ra", "Right Ascension"), ("dec", "Declination"))
+)
+"""Where stars are about, by their ids alone."""
 COUNT_ORDER = 8
 """The order of the pixels in which stars are counted, and the highest of a partition."""
 DIRECTORY = 10_000
@@ -105,7 +117,7 @@ class HatsWriter:
         self._folder = folder
         self._name = name
         self._placed = {"ra", "dec"} <= {spec.name for spec in specs}
-        self._specs = (HEALPIX, *specs) if self._placed else tuple(specs)
+        self._specs = (HEALPIX, *specs, *(() if self._placed else CENTRES))
         self._max_rows = max_rows
         self._pixels: list[Pixel] = []
         self._rows = 0
@@ -117,6 +129,11 @@ class HatsWriter:
             pixel: of :func:`partition`.
             columns: of its stars.
         """
+        if not self._placed:
+            ra, dec = pixel_centres(columns["source_id"])
+            centres = dict(zip((spec.name for spec in CENTRES), (ra, dec), strict=True))
+            # Their order is that of the pixels of order 12, by which the stars are sorted.
+            columns = {**columns, **centres, HEALPIX.name: nested_pixels(ra, dec, MAX_ORDER)}
         with parquet_table(self._folder / "dataset" / pixel.path, self._specs) as table:
             table.append(columns)
         self._pixels.append(pixel)
@@ -138,19 +155,19 @@ class HatsWriter:
         rows = csv.writer(text, lineterminator="\n")
         rows.writerows([("Norder", "Npix"), *self._pixels])
         (self._folder / "partition_info.csv").write_text(text.getvalue(), encoding="utf-8")
-        if self._placed:
-            for name in ("hats.properties", "properties"):
-                (self._folder / name).write_text(self._properties(), encoding="utf-8")
+        for name in ("hats.properties", "properties"):
+            (self._folder / name).write_text(self._properties(), encoding="utf-8")
 
     def _properties(self) -> str:
         area = sum(1.0 / (12 * 4**pixel.order) for pixel in self._pixels)
+        ra, dec = ("ra", "dec") if self._placed else (spec.name for spec in CENTRES)
         now = datetime.datetime.now(datetime.UTC)
         values = {
             "obs_collection": self._name,
             "dataproduct_type": "object",
             "hats_nrows": self._rows,
-            "hats_col_ra": "ra",
-            "hats_col_dec": "dec",
+            "hats_col_ra": ra,
+            "hats_col_dec": dec,
             "hats_col_healpix": HEALPIX.name,
             "hats_col_healpix_order": MAX_ORDER,
             "hats_npix_suffix": ".parquet",

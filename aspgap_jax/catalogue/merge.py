@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from aspgap_jax import flags
 from aspgap_jax.catalogue.diagrams import Abundance, ColourMagnitude, Kiel
-from aspgap_jax.catalogue.hats import COUNT_ORDER, HEALPIX, HatsWriter, Pixel, partition
+from aspgap_jax.catalogue.hats import CENTRES, COUNT_ORDER, HEALPIX, HatsWriter, Pixel, partition
 from aspgap_jax.catalogue.parts import find_parts, read_part
 from aspgap_jax.columns import COLUMNS, Columns, ColumnSpec
 from aspgap_jax.errors import InputError
@@ -36,6 +36,8 @@ from aspgap_jax.files.tables import (
 from aspgap_jax.preprocessing.cuts import Condition, left_after, require_columns
 from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS, NO_FLAG, QUALITY
 from aspgap_jax.preprocessing.stars import Cut
+from aspgap_jax.preprocessing.where import check_columns
+from aspgap_jax.preprocessing.where import where as expression
 from aspgap_jax.survey.gaia_lookup import GaiaLookup, open_gaia
 from aspgap_jax.survey.healpix import MAX_ORDER, nested_pixels, source_id_pixels
 from aspgap_jax.survey.tables import Remarks
@@ -86,6 +88,7 @@ def build_catalogue(
     gaia: Sequence[Path] = (),
     select: str = "all",
     unflagged: bool = False,
+    where: str = "",
     overwrite: bool = False,
     max_rows: int = MAX_ROWS,
 ) -> Built:
@@ -93,11 +96,13 @@ def build_catalogue(
 
     Args:
         parts: folders that ``aspgap predict`` wrote, or parts in them.
-        out: ``.fits``, ``.h5`` or ``.parquet`` for one file, else a folder of Parquet
-            files (:mod:`aspgap_jax.catalogue.hats`).
+        out: one file in the format of its suffix (:mod:`aspgap_jax.files.tables`), or, without
+            one, a folder of Parquet files (:mod:`aspgap_jax.catalogue.hats`).
         gaia: tables with further columns, see :func:`open_gaia`.
         select: a key of :data:`CATALOGUE_SELECTIONS`.
         unflagged: leave out every star with a flag.
+        where: leave out every star that does not pass this expression over the columns
+            (:func:`aspgap_jax.preprocessing.where.where`).
         overwrite: replace what is there, once the new one is whole.
         max_rows: stars of a partition.
 
@@ -116,7 +121,8 @@ def build_catalogue(
     check_new(out, overwrite=overwrite, folder=not out.suffix)
     found = find_parts(parts)
     files = found.files
-    cuts = (*CATALOGUE_SELECTIONS[select], *((NO_FLAG,) if unflagged else ()))
+    asked = (expression(where),) if where else ()
+    cuts = (*CATALOGUE_SELECTIONS[select], *((NO_FLAG,) if unflagged else ()), *asked)
     out.parent.mkdir(parents=True, exist_ok=True)
     remarks = Remarks()
     for remark in found.remarks:
@@ -124,20 +130,28 @@ def build_catalogue(
     with (
         locked(out, beside=True),
         open_gaia(gaia, remarks=remarks) as lookup,
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as name,
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as place,
     ):
         specs = _specs(files, lookup)
+        names = [spec.name for spec in specs]
+        for condition in asked:
+            check_columns(condition, names)
         require_columns(
             cuts,
-            [spec.name for spec in specs],
+            names,
             table="the table of the parts",
             cure="pass Gaia's columns with --gaia TABLE (`aspgap fetch gaia_source` gets them)",
         )
-        runs = _Runs(Path(name), specs)
+        runs = _Runs(Path(place), specs)
         counts, colour_magnitude = _select(files, lookup, cuts, specs, runs)
         if lookup is not None:
             lookup.check(remarks)
         _check_left(counts)
+        if not out.suffix and not {"ra", "dec"} <= {spec.name for spec in specs}:
+            remarks.say(
+                f"no positions (--gaia TABLE has them): {' and '.join(s.name for s in CENTRES)} "
+                "are centres of HEALPix pixels by source id, within an arcminute of the stars"
+            )
         pixels = partition(runs.counts, max_rows)
         kiel, abundance = Kiel(), Abundance()
         rows = 0
@@ -181,7 +195,13 @@ def _specs(files: Sequence[Path], lookup: GaiaLookup | None) -> tuple[ColumnSpec
             dtype = np.dtype(column.type.to_pandas_dtype()).type
             of_parts.setdefault(
                 column.name,
-                ColumnSpec(column.name, words.get("unit", ""), words.get("description", ""), dtype),
+                ColumnSpec(
+                    column.name,
+                    words.get("unit", ""),
+                    words.get("description", ""),
+                    dtype,
+                    words.get("ucd", ""),
+                ),
             )
     names = set(of_parts) | set(lookup.names if lookup else ())
     if {"phot_bp_mean_mag", "phot_rp_mean_mag"} <= names:

@@ -20,6 +20,8 @@ __all__ = [
     "write_catalogue",
 ]
 
+UCDS = {spec.name: spec.ucd for spec in (*COLUMNS, *TRUST)}
+
 
 class RunCatalogue(NamedTuple):
     """The catalogue, and what it lacks.
@@ -90,7 +92,8 @@ def write_catalogue(path: Path, table: Table) -> None:
         InputError: no format has this suffix.
     """
     specs = [
-        ColumnSpec(c.name, _unit(c), c.description or "", c.dtype.type) for c in table.itercols()
+        ColumnSpec(c.name, _unit(c), c.description or "", c.dtype.type, UCDS.get(c.name, ""))
+        for c in table.itercols()
     ]
     with write_table(path, specs) as writer:
         writer.append({column.name: np.asarray(column) for column in table.itercols()})

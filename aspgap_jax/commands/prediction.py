@@ -116,12 +116,15 @@ class Catalogue:
     parts: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders that `aspgap predict` wrote, or parts in them."""
     out: Path
-    """A .fits, .h5 or .parquet file, or a folder: Parquet, partitioned by HEALPix (HATS)."""
+    """A .fits, .h5, .parquet, .csv, .ecsv or .vot file, or a folder: Parquet, partitioned by
+    HEALPix (HATS)."""
     gaia: tuple[Path, ...] = ()
     """Tables of Gaia sources, or folders of such, in any format."""
     select: CatalogueSelect = "all"
     unflagged: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Leave out every star with a flag."""
+    where: str = ""
+    """Leave out every star that does not pass, such as "teff_xp < 5000 and flags & DWARF == 0"."""
     figures: Path | None = None
     """Folder for Figures 10 and 11; beside the catalogue by default."""
     overwrite: Overwrite = False
@@ -148,10 +151,13 @@ class Catalogue:
             gaia=self.gaia,
             select=self.select,
             unflagged=self.unflagged,
+            where=self.where,
             overwrite=self.overwrite,
         )
         say(built.remarks)
         print(format_cuts(built.cuts))
+        if out := built.cuts[0].left - built.cuts[-1].left:
+            print(f"{out:,} of {built.cuts[0].left:,} rows were left out by these cuts")
         if built.repeated:
             print(f"{built.repeated:,} rows of stars that were there already were left out")
         if built.absent:

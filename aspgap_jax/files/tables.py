@@ -1,14 +1,16 @@
-"""Tables written block by block: FITS, HDF5 and Parquet, with units and descriptions.
+"""Tables written block by block, with units and descriptions, in any format of astronomers.
 
 A file appears whole at the end, or not at all, and memory does not grow with its
-length. All three formats hold the same columns:
+length. All formats hold the same columns:
 
-- FITS: one binary table as TOPCAT writes them: TTYPEn, TFORMn, TUNITn, and the
-  description in TCOMMn; CHECKSUM and DATASUM.
-- HDF5: one flat dataset a column with the attributes ``unit`` and ``description``.
-- Parquet: ``unit`` and ``description`` in the metadata of the fields, and, as the
+- FITS: one binary table as TOPCAT writes them: TTYPEn, TFORMn, TUNITn, the description
+  in TCOMMn, the UCD in TUCDn; CHECKSUM and DATASUM.
+- HDF5: one flat dataset a column with the attributes ``unit``, ``description``, ``ucd``.
+- Parquet: the same three in the metadata of the fields, and, as the
   IVOA note VOParquet 1.0 (2025) has it, a VOTable without data in the metadata of
   the file, from which TOPCAT and astropy (``format="parquet.votable"``) take them.
+- VOTable (:mod:`aspgap_jax.files.votable`) and ECSV (:mod:`aspgap_jax.files.text_tables`),
+  the same in their own words; CSV has names alone.
 
 ``dex``, which astronomers write and the standard of units (VOUnits) does not list,
 stands in the description of FITS and VOTable columns: readers warn of a unit that
@@ -21,18 +23,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
-from xml.sax.saxutils import escape, quoteattr
 
 import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from astropy import units
 from astropy.io import fits
 
 from aspgap_jax.columns import Columns, ColumnSpec
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import replace_file
+from aspgap_jax.files.text_tables import TextTable
+from aspgap_jax.files.votable import VOTable, in_standard_units, votable
 
 __all__ = [
     "SUFFIXES",
@@ -46,20 +48,16 @@ __all__ = [
 FITS_SUFFIXES = (".fits", ".fit")
 HDF5_SUFFIXES = (".h5", ".hdf5")
 PARQUET_SUFFIXES = (".parquet",)
-SUFFIXES = FITS_SUFFIXES + HDF5_SUFFIXES + PARQUET_SUFFIXES
+TEXT_SUFFIXES = (".csv", ".ecsv")
+VOTABLE_SUFFIXES = (".vot", ".xml")
+SUFFIXES = FITS_SUFFIXES + HDF5_SUFFIXES + PARQUET_SUFFIXES + TEXT_SUFFIXES + VOTABLE_SUFFIXES
 # Rows of a chunk of HDF5: large enough to compress, small enough to page through.
 CHUNK_ROWS = 65_536
 # Rows of a row group of Parquet, the unit in which readers skip; 6 MB of a catalogue.
 GROUP_ROWS = 65_536
 BLOCK = 2880  # bytes of FITS
-# NumPy type: TFORM of FITS, datatype of VOTable.
-FORMATS: dict[str, tuple[str, str]] = {
-    "i2": ("I", "short"),
-    "i4": ("J", "int"),
-    "i8": ("K", "long"),
-    "f4": ("E", "float"),
-    "f8": ("D", "double"),
-}
+# NumPy type: TFORM of FITS.
+FORMATS = {"i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D"}
 
 
 class TableWriter(Protocol):
@@ -94,15 +92,22 @@ def write_table(path: Path, specs: Sequence[ColumnSpec]) -> Iterator[TableWriter
             yield table
         return
     with replace_file(path) as temporary:
-        if suffix in FITS_SUFFIXES:
-            with temporary.open("w+b") as file:
-                table_hdu = _FitsTable(file, specs)
-                yield table_hdu
-                table_hdu.finish()
-            _add_checksums(temporary)
-        else:
+        if suffix in HDF5_SUFFIXES:
             with h5py.File(temporary, "w") as store:
                 yield _Hdf5Table(store, specs)
+            return
+        with temporary.open("w+b") as file:
+            written: _FitsTable | VOTable | TextTable
+            if suffix in FITS_SUFFIXES:
+                written = _FitsTable(file, specs)
+            elif suffix in VOTABLE_SUFFIXES:
+                written = VOTable(file, specs)
+            else:
+                written = TextTable(file, specs, described=suffix == ".ecsv")
+            yield written
+            written.finish()
+        if suffix in FITS_SUFFIXES:
+            _add_checksums(temporary)
 
 
 class _FitsTable:
@@ -133,12 +138,14 @@ class _FitsTable:
         )
         for number, spec in enumerate(self._specs, start=1):
             header[f"TTYPE{number}"] = spec.name
-            header[f"TFORM{number}"] = FORMATS[np.dtype(spec.dtype).str[1:]][0]
+            header[f"TFORM{number}"] = FORMATS[np.dtype(spec.dtype).str[1:]]
             unit, description = in_standard_units(spec)
             if unit:
                 header[f"TUNIT{number}"] = unit
             if description:
                 header[f"TCOMM{number}"] = description
+            if spec.ucd:
+                header[f"TUCD{number}"] = spec.ucd
         # Their place: adding cards later could make the header a block longer.
         header["CHECKSUM"] = "0" * 16
         header["DATASUM"] = "0".ljust(10)
@@ -185,6 +192,7 @@ class _Hdf5Table:
             )
             dataset.attrs["unit"] = spec.unit
             dataset.attrs["description"] = spec.description
+            dataset.attrs["ucd"] = spec.ucd
 
 
 class ParquetTable:
@@ -258,39 +266,12 @@ def arrow_schema(specs: Sequence[ColumnSpec]) -> pa.Schema:
             pa.field(
                 spec.name,
                 pa.from_numpy_dtype(np.dtype(spec.dtype)),
-                metadata={"unit": spec.unit, "description": spec.description},
+                metadata={"unit": spec.unit, "description": spec.description, "ucd": spec.ucd},
             )
             for spec in specs
         ],
         metadata={
             "IVOA.VOTable-Parquet.version": "1.0",
-            "IVOA.VOTable-Parquet.content": _votable(specs),
+            "IVOA.VOTable-Parquet.content": votable(specs),
         },
     )
-
-
-def _votable(specs: Sequence[ColumnSpec]) -> str:
-    """A VOTable with the columns and without data."""
-    fields = "\n".join(_field(spec) for spec in specs)
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        '<VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">\n'
-        f'<RESOURCE>\n<TABLE name="catalogue">\n{fields}\n</TABLE>\n</RESOURCE>\n</VOTABLE>\n'
-    )
-
-
-def _field(spec: ColumnSpec) -> str:
-    unit, description = in_standard_units(spec)
-    attributes = {"name": spec.name, "datatype": FORMATS[np.dtype(spec.dtype).str[1:]][1]}
-    attributes |= {"unit": unit} if unit else {}
-    words = " ".join(f"{name}={quoteattr(text)}" for name, text in attributes.items())
-    return f"<FIELD {words}><DESCRIPTION>{escape(description)}</DESCRIPTION></FIELD>"
-
-
-def in_standard_units(spec: ColumnSpec) -> tuple[str, str]:
-    """Unit and description of a column; a unit that VOUnits does not list is in the latter."""
-    try:
-        units.Unit(spec.unit, format="vounit", parse_strict="raise")
-    except ValueError:
-        return "", f"{spec.description} [{spec.unit}]".strip()
-    return spec.unit, spec.description

@@ -188,7 +188,9 @@ class LabelColumns:
         known = {spec.name: spec for spec in (*COLUMNS, *TRUST)}
         values = [*label_columns("", "{}"), *label_columns("e_", "{}")]
         values += [*label_columns("spread_", "{}"), *label_columns("noise_", "{}")]
-        propagated = label_columns("prop_", "Part of the error of {} that the XP errors make")
+        propagated = label_columns(
+            "prop_", "Part of the error of {} that the XP errors make", "stat.error"
+        )
         self._values = [known[spec.name] for spec in values]
         self._values += propagated if options.propagate != "none" else ()
         self._values += [known["snr_bp"], known["snr_rp"]]

@@ -227,11 +227,22 @@ def test_partitions_through_duckdb(parts: Path, tmp_path: Path) -> None:
 def test_without_positions_the_ids_tell_the_pixels(parts: Path, tmp_path: Path) -> None:
     built = build_catalogue([parts], tmp_path / "plain", max_rows=1000)
     assert built.colour_magnitude is None
-    assert not (tmp_path / "plain/hats.properties").exists()
+    assert "within an arcminute" in built.remarks[-1]
+    properties = (tmp_path / "plain/properties").read_text()
+    assert properties == (tmp_path / "plain/hats.properties").read_text()
+    assert "hats_col_ra=healpix_ra\n" in properties
+    assert f"hats_nrows={STARS}\n" in properties
     for file in (tmp_path / "plain/dataset").rglob("*.parquet"):
         order = int(file.parts[-3].partition("=")[2])
-        ids = pq.read_table(file, partitioning=None)["source_id"].to_numpy()
+        rows = pq.read_table(file, partitioning=None)
+        ids = rows["source_id"].to_numpy()
         assert (ids >> 35 + 2 * (12 - order) == int(file.stem.partition("=")[2])).all()
+        # HATS wants the index to be that of the positions, and in order.
+        index = rows["_healpix_29"].to_numpy()
+        positions = (rows[f"healpix_{axis}"].to_numpy() for axis in ("ra", "dec"))
+        np.testing.assert_array_equal(index, nested_pixels(*positions, 29))
+        assert (np.diff(index) >= 0).all()
+        np.testing.assert_array_equal(index >> 34, ids >> 35)
 
 
 def test_pixels_are_as_large_as_they_may_be() -> None:
@@ -302,7 +313,7 @@ def test_what_cannot_be_done_is_said(parts: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no part of a prediction"):
         build_catalogue([parts / ".2.abc.tmp.parquet"], tmp_path / "x.fits")
     with pytest.raises(InputError, match="another suffix"):
-        build_catalogue([parts], tmp_path / "x.csv")
+        build_catalogue([parts], tmp_path / "x.txt")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a").touch()
     with pytest.raises(InputError, match="exists already"):
@@ -323,7 +334,7 @@ def test_the_command_counts_and_draws(
         assert (tmp_path / "rgb_figures" / f"{name}.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("name", ["c.fits", "c.h5", "c.parquet", "hats"])
+@pytest.mark.parametrize("name", ["c.fits", "c.h5", "c.parquet", "c.csv", "c.vot", "hats"])
 def test_what_exists_is_replaced_when_asked(
     name: str, parts: Path, gaia_tables: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -392,6 +403,27 @@ def test_unflagged_stars_alone(parts: Path, labels: dict, tmp_path: Path) -> Non
     assert 0 < len(clean) < len(labels["source_id"])
     assert set(Table.read(tmp_path / "c.fits")["source_id"]) == set(clean)
     assert built.cuts[-1].name == "no flag is set"
+
+
+def test_stars_that_pass_an_expression(
+    parts: Path, labels: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["catalogue", str(parts), "--out", str(tmp_path / "c.ecsv")]
+    assert main([*line, "--where", "teff_xp < 4500 and (logg_xp > 2 or flags & LOW_SNR == 0)"]) == 0
+    inside = (labels["teff_xp"] < 4500) & ((labels["logg_xp"] > 2) | (labels["flags"] & 2 == 0))
+    assert set(Table.read(tmp_path / "c.ecsv")["source_id"]) == set(labels["source_id"][inside])
+    # Ten stars are in the parts twice.
+    rows = inside.sum() + inside[:10].sum()
+    assert f"{STARS + 10 - rows:,} of {STARS + 10:,} rows were left out" in capsys.readouterr().out
+    for text, words in (
+        ("teff < 4500", "no column teff (did you mean teff_xp?); the columns are source_id, teff_"),
+        ("teff_xp <", "no expression (invalid syntax)"),
+        ("exit() < 1", "'exit()' is not understood"),
+    ):
+        assert main([*line[:-1], str(tmp_path / "d.csv"), "--where", text]) == 2
+        error = capsys.readouterr().err
+        assert (words in error, error.count("\n")) == (True, 1)
+    assert not (tmp_path / "d.csv").exists()
 
 
 def test_a_damaged_part_is_named(parts: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ TABLE_2 = {
 # Of a run whose spectra have no S/N of their own in BP.
 BESIDE = [f"{p}_{n}_xp" for p in ("spread", "noise") for n in ("teff", "logg", "moh", "aom")]
 BESIDE += ["flags"]
-GAIA = [name for name, _, _, _ in COLUMNS if name not in ("source_id", "phot_g_mean_mag", "bp_rp")]
+GAIA = [name for name, *_ in COLUMNS if name not in ("source_id", "phot_g_mean_mag", "bp_rp")]
 GAIA = [name for name in GAIA if not name.endswith("_xp")]
 
 
@@ -173,7 +173,7 @@ def test_further_columns_are_written_too(tmp_path: Path, full: Predictions) -> N
     np.testing.assert_array_equal(fits.getdata(tmp_path / "with.fits")["class"], np.arange(7))
 
 
-@pytest.mark.parametrize("name", ["catalogue.csv", "catalogue"])
+@pytest.mark.parametrize("name", ["catalogue.txt", "catalogue"])
 def test_unknown_suffix_names_the_accepted_ones(
     tmp_path: Path, full: Predictions, name: str
 ) -> None:

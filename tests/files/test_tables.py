@@ -1,4 +1,4 @@
-"""Tables written block by block, read back by astropy, pyarrow, h5py and DuckDB."""
+"""Tables written block by block, read back by astropy, pyarrow, h5py, DuckDB and ourselves."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 
 from aspgap_jax.columns import ColumnSpec
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.tables import parquet_table, write_table
 
 SPECS = (
-    ColumnSpec("source_id", "", "Unique identifier for star", np.int64),
-    ColumnSpec("ra", "deg", "Right <Ascension> & more", np.float64),
+    ColumnSpec("source_id", "", "Unique identifier for star", np.int64, "meta.id;meta.main"),
+    ColumnSpec("ra", "deg", "Right <Ascension> & more", np.float64, "pos.eq.ra"),
     ColumnSpec("teff_xp", "K", "Effective temperature", np.float32),
     ColumnSpec("flags", "", "Quality bits", np.int32),
 )
@@ -43,6 +43,41 @@ def write(path: Path, blocks: int = 7) -> dict[str, np.ndarray]:
     return whole
 
 
+@pytest.mark.parametrize("suffix", ["fits", "parquet", "ecsv", "vot", "xml", "csv"])
+def test_astropy_reads_what_was_written(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t.{suffix}"
+    whole = write(path)
+    formats = {"parquet": "parquet.votable", "ecsv": "ascii.ecsv", "vot": "votable"}
+    read = Table.read(path, format=formats.get(suffix))
+    assert read.colnames == [spec.name for spec in SPECS]
+    for spec in SPECS:
+        column = read[spec.name]
+        values = column
+        if isinstance(column, MaskedColumn) and spec.name == "teff_xp":
+            values = column.filled(np.nan)
+        if suffix == "csv":
+            # Names and numbers alone.
+            assert column.dtype.kind == np.dtype(spec.dtype).kind
+            assert np.float32(values[0]) == np.float32(whole[spec.name][0])
+            values = np.asarray(values, spec.dtype)
+        else:
+            assert column.dtype.newbyteorder("=") == spec.dtype
+            assert str(column.unit or "") == spec.unit
+            # astropy takes the description of FITS from its own metadata alone.
+            assert suffix == "fits" or column.description == spec.description
+        np.testing.assert_array_equal(values, whole[spec.name])
+    if suffix in ("ecsv", "vot", "xml"):
+        assert read["ra"].meta["ucd"] == "pos.eq.ra"
+
+
+@pytest.mark.parametrize("suffix", ["ecsv", "vot", "csv"])
+def test_a_table_without_rows(tmp_path: Path, suffix: str) -> None:
+    with write_table(tmp_path / f"t.{suffix}", SPECS):
+        pass
+    read = Table.read(tmp_path / f"t.{suffix}")
+    assert (len(read), read.colnames) == (0, [spec.name for spec in SPECS])
+
+
 def test_fits_conforms_and_keeps_everything(tmp_path: Path) -> None:
     whole = write(tmp_path / "t.fits")
     with fits.open(tmp_path / "t.fits", checksum=True) as hdus:
@@ -53,6 +88,7 @@ def test_fits_conforms_and_keeps_everything(tmp_path: Path) -> None:
         assert [hdu.header[f"TFORM{n}"] for n in (1, 2, 3, 4)] == ["K", "D", "E", "J"]
         assert (hdu.header["TUNIT2"], hdu.header["TUNIT3"]) == ("deg", "K")
         assert hdu.header["TCOMM2"] == "Right <Ascension> & more"
+        assert (hdu.header["TUCD2"], "TUCD3" in hdu.header) == ("pos.eq.ra", False)
         assert "CHECKSUM" in hdu.header
         for name, values in whole.items():
             np.testing.assert_array_equal(hdu.data[name], values)
@@ -107,9 +143,10 @@ def test_hdf5_has_units(tmp_path: Path) -> None:
         for name, values in whole.items():
             np.testing.assert_array_equal(file[name][()], values)
         assert file["ra"].attrs["unit"] == "deg"
+        assert file["ra"].attrs["ucd"] == "pos.eq.ra"
 
 
-@pytest.mark.parametrize("suffix", ["fits", "h5", "parquet"])
+@pytest.mark.parametrize("suffix", ["fits", "h5", "parquet", "csv", "ecsv", "vot"])
 def test_what_fails_leaves_nothing(tmp_path: Path, suffix: str) -> None:
     def fails() -> None:
         with write_table(tmp_path / f"t.{suffix}", SPECS) as table:
@@ -124,6 +161,6 @@ def test_what_fails_leaves_nothing(tmp_path: Path, suffix: str) -> None:
 def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
     with (
         pytest.raises(InputError, match=r"\.fits, \.fit, \.h5, \.hdf5, \.parquet"),
-        write_table(tmp_path / "t.csv", SPECS),
+        write_table(tmp_path / "t.txt", SPECS),
     ):
         pass
