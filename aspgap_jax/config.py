@@ -71,6 +71,9 @@ class Model:
     """Latents that the encoder hands to the XP decoder and the hallucinator."""
     hallucinator: tuple[int, ...] = (64, 32)
     """Hidden layers of the hallucinator."""
+    hallucinator_basis: int | None = None
+    """Components of the APOGEE decoder's training spectra of which hallucinated spectra are
+    made (:mod:`aspgap_jax.basis`); None: pixel by pixel, as in the paper."""
     xp_decoder: tuple[int, ...] = (128,)
     """Hidden layers of the XP decoder."""
     apogee_decoder: tuple[int, ...] = (32, 64)
@@ -90,6 +93,8 @@ class Model:
             widths = getattr(self, name)
             _require(all(w > 0 for w in widths), f"{name} needs widths > 0, got {widths}")
         _positive(self, "latent")
+        k = self.hallucinator_basis
+        _require(k is None or k > 0, f"hallucinator_basis must be > 0 or None, got {k}")
         _require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
 
 
@@ -123,10 +128,13 @@ class Loss(LossForm):
     """Lambda_1, the factor of the sum of absolute parameters."""
     kl: float = 0.0
     """Lambda_2, the factor of the Kullback-Leibler term. The paper states no value."""
+    prior: float = 0.0
+    """Factor of 1/2 |z|^2, z the components of a hallucinated spectrum, where the model has
+    a hallucinator_basis."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _not_negative(self, "alpha_xp", "alpha_apogee", "l1", "kl")
+        _not_negative(self, "alpha_xp", "alpha_apogee", "l1", "kl", "prior")
         _require(self.alpha_xp > 0, "alpha_xp must be > 0: predictions come from the XP decoder")
 
 

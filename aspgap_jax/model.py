@@ -11,7 +11,8 @@ inputs and outputs scatter around zero; spectra outside are normalised flux.
 
 Between the hallucinator's last layer and the APOGEE decoder's first there is no
 nonlinearity and no dropout: their product is one layer. :func:`merge` makes it,
-and the labels of the second branch come without the spectrum. Nor is there any
+and the labels of the second branch come without the spectrum. With a basis
+(:mod:`aspgap_jax.basis`) the hallucinator gives the components of the spectrum. Nor is there any
 between the encoder's last layer and what reads the latents: :func:`absorb` makes
 the networks that predict, without latents and without spectrum.
 """
@@ -26,9 +27,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aspgap_jax import labels
+from aspgap_jax import basis, labels
 from aspgap_jax.config import Model
-from aspgap_jax.typing import XP, Array, Float, Labels, Latents, Spectra
+from aspgap_jax.typing import XP, Array, Float, Labels, Latents, PerStar, Spectra
 
 __all__ = [
     "MLP",
@@ -45,7 +46,6 @@ __all__ = [
     "hallucinate",
     "init",
     "init_apogee_decoder",
-    "input_width",
     "merge",
     "merging_pays",
     "output_width",
@@ -150,11 +150,13 @@ class Outputs(NamedTuple):
         log_sigma: ln of its standard deviation s_model ``[star, label]``.
         apogee_mean: labels that the frozen APOGEE decoder reads off the
             hallucinated spectrum ``[star, label]``.
+        penalty: 1/2 |z|^2 of the hallucinator's components z; 0 without a basis ``[star]``.
     """
 
     mean: Labels
     log_sigma: Labels
     apogee_mean: Labels
+    penalty: PerStar
 
 
 def encoder(cfg: Model) -> MLP:
@@ -168,9 +170,10 @@ def xp_decoder(cfg: Model) -> MLP:
     return _reader(cfg, cfg.xp_decoder, 2 * len(labels.LABELS))
 
 
-def hallucinator(cfg: Model, n_pixels: int) -> MLP:
-    """Hallucinator: latents to the line depths of an APOGEE-like spectrum."""
-    return _block(cfg, (*cfg.hallucinator, n_pixels))
+def hallucinator(cfg: Model, width: int) -> MLP:
+    """Hallucinator: latents to the line depths of an APOGEE-like spectrum, or to its
+    components."""
+    return _block(cfg, (*cfg.hallucinator, width))
 
 
 def apogee_decoder(cfg: Model) -> MLP:
@@ -205,7 +208,7 @@ def init(key: jax.Array, cfg: Model, *, n_xp: int, n_pixels: int) -> Params:
         key: of the random numbers.
         cfg: widths of the blocks.
         n_xp: values that the encoder is given of a spectrum.
-        n_pixels: pixels of a hallucinated spectrum.
+        n_pixels: what the hallucinator gives, pixels or components (:func:`basis.width`).
 
     Returns:
         The parameters, float32.
@@ -215,7 +218,8 @@ def init(key: jax.Array, cfg: Model, *, n_xp: int, n_pixels: int) -> Params:
         ...             apogee_decoder=(2,))
         >>> params = init(jax.random.key(0), cfg, n_xp=6, n_pixels=7)
         >>> latents = encode(cfg, params, jnp.ones((2, 6)))
-        >>> latents.shape, hallucinate(cfg, params, latents).shape
+        >>> decoder = init_apogee_decoder(jax.random.key(1), cfg, n_pixels=7)
+        >>> latents.shape, hallucinate(cfg, params, decoder, latents).shape
         ((2, 3), (2, 7))
         >>> mean, log_sigma = decode_xp(cfg, params, latents)
         >>> mean.shape
@@ -316,21 +320,33 @@ def decode_xp(
 
 
 def hallucinate(
-    cfg: Model, params: Params, latents: Latents, key: jax.Array | None = None
+    cfg: Model,
+    params: Params,
+    decoder: Variables,
+    latents: Latents,
+    key: jax.Array | None = None,
 ) -> Spectra:
     """Latents to APOGEE-like normalised flux.
 
     Args:
         cfg: sizes of the blocks.
         params: of :func:`init`.
+        decoder: the APOGEE decoder, for its basis.
         latents: of :func:`encode`.
         key: drives dropout; ``None`` switches it off.
 
     Returns:
         Flux over the continuum ``[star, pixel]``.
     """
-    n_pixels = output_width(params.hallucinator)
-    return 1.0 - _run(hallucinator(cfg, n_pixels), params.hallucinator, latents, key)
+    return 1.0 - basis.expand(decoder, _give(cfg, params, latents, key))
+
+
+def _give(
+    cfg: Model, params: Params, latents: Latents, key: jax.Array | None
+) -> Float[Array, "star given"]:
+    """What the hallucinator gives of the spectrum: line depths, or components."""
+    block = hallucinator(cfg, output_width(params.hallucinator))
+    return _run(block, params.hallucinator, latents, key)
 
 
 def decode_apogee(
@@ -364,7 +380,7 @@ def merge(params: Params, decoder: Variables, compute: str = "float32") -> Varia
     Returns:
         the parameters that :func:`read_hallucinated` takes.
     """
-    first, second = params.hallucinator["params"], decoder["params"]
+    first, second = params.hallucinator["params"], basis.reader_of(decoder)["params"]
     depth, read = first[f"Dense_{len(first) - 1}"], second["Dense_0"]
     layers = [first[f"Dense_{i}"] for i in range(len(first) - 1)]
     kernel = jnp.matmul(
@@ -455,7 +471,8 @@ def apply(
 ) -> Outputs:
     """Both branches of Fig. 3, as a training step runs them.
 
-    The second branch is merged or spelled out, whichever multiplies less.
+    The second branch is merged or spelled out, whichever multiplies less; with a basis it is
+    a matter of components, and no spectrum is made.
 
     Args:
         cfg: sizes of the blocks.
@@ -471,26 +488,19 @@ def apply(
     encoder_key, decoder_key, branch_key = _split(key)
     latents = encode(cfg, params, xp, encoder_key)
     mean, log_sigma = decode_xp(cfg, params, latents, decoder_key)
-    if merging_pays(cfg, n_pixels=output_width(params.hallucinator), batch=len(xp)):
+    penalty = jnp.zeros(len(xp), mean.dtype)
+    if basis.has_basis(decoder):
+        z = _give(cfg, params, latents, branch_key)
+        apogee_mean = _run(apogee_decoder(cfg), basis.reader_of(decoder), z, None)
+        penalty = 0.5 * jnp.square(z).sum(axis=-1)
+    elif merging_pays(cfg, n_pixels=output_width(params.hallucinator), batch=len(xp)):
         apogee_mean = read_hallucinated(
             cfg, merge(params, decoder, cfg.compute), latents, branch_key
         )
     else:
-        flux = hallucinate(cfg, params, latents, branch_key)
+        flux = hallucinate(cfg, params, decoder, latents, branch_key)
         apogee_mean = decode_apogee(cfg, decoder, flux)
-    return Outputs(mean, log_sigma, apogee_mean)
-
-
-def input_width(variables: Variables) -> int:
-    """Width of what the first layer of an MLP's parameters takes.
-
-    Args:
-        variables: of an MLP; a leading axis of members is passed over.
-
-    Returns:
-        The number of inputs.
-    """
-    return int(variables["params"]["Dense_0"]["kernel"].shape[-2])
+    return Outputs(mean, log_sigma, apogee_mean, penalty)
 
 
 def output_width(variables: Variables) -> int:

@@ -14,7 +14,7 @@ import aspgap_jax
 # folder. A folder stands for all that is in it.
 FLOORS = [
     "typing errors extras labels flags apstar",
-    "columns",
+    "columns basis",
     "config files",
     "runtime synthesis model",
     "preprocessing",

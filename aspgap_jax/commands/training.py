@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -12,7 +12,17 @@ from aspgap_jax.commands.options import EXPERT, Configured, Flattened, Select
 from aspgap_jax.config import Execution
 from aspgap_jax.files.access import check_files, check_writable
 
+if TYPE_CHECKING:
+    from aspgap_jax.training.run import Settings
+
 __all__ = ["Crossval", "Demo", "PlotRun", "Train"]
+
+DECODER_SPECTRA = tyro.conf.arg(
+    metavar="FILE.npz",
+    help="Pre-train the APOGEE decoder on spectra emulated by a Cannon of real spectra "
+    "(its layout stands in aspgap_jax/survey/cannon.py). By default on the real spectra of the "
+    "training store, or else on a synthesis of the H band.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +30,23 @@ class _Place:
     out: Path
     """Folder of the run. The same command goes on where it was interrupted."""
     select: Select = "giants"
+    decoder_spectra: Annotated[Path | None, DECODER_SPECTRA] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Run(Configured, _Place):
     """What every run is told; where it goes comes first."""
+
+    def asked(self, data: str, *, folds: bool) -> Settings:
+        """What the run is to do; a file that cannot be used is refused before anything else."""
+        from aspgap_jax.survey.cannon import load_cannon
+        from aspgap_jax.training.run import Settings
+
+        if self.decoder_spectra is None:
+            return Settings(data, self.select, folds, self.config)
+        check_files([self.decoder_spectra], "--decoder-spectra")
+        load_cannon(self.decoder_spectra)
+        return Settings(data, self.select, folds, self.config, str(self.decoder_spectra))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +68,10 @@ class Demo(_Run):
         check_writable(self.out)
         from aspgap_jax.runtime.parallel import check_devices
         from aspgap_jax.suite import evaluation
-        from aspgap_jax.training.run import Settings, cross_validate
+        from aspgap_jax.training.run import cross_validate
 
         check_devices()
-        settings = Settings("sample", self.select, True, self.config)
-        cross_validate(self.out, settings)
+        cross_validate(self.out, self.asked("sample", folds=True))
         print(evaluation.evaluate(self.out))
         return 0
 
@@ -88,10 +109,9 @@ class Train(_Training):
         """Train on all stars."""
         self.start()
         from aspgap_jax.runtime import processes
-        from aspgap_jax.training.run import Settings, train
+        from aspgap_jax.training.run import train
 
-        settings = Settings(self.data, self.select, False, self.config)
-        train(self.out, settings, self.execution)
+        train(self.out, self.asked(self.data, folds=False), self.execution)
         processes.announce(f"wrote {self.out / 'bundle'}")
         return 0
 
@@ -111,10 +131,9 @@ class Crossval(_Training):
         """Train the folds, and predict every star by those that have not seen it."""
         self.start()
         from aspgap_jax.runtime import processes
-        from aspgap_jax.training.run import Settings, cross_validate
+        from aspgap_jax.training.run import cross_validate
 
-        settings = Settings(self.data, self.select, True, self.config)
-        cross_validate(self.out, settings, self.execution)
+        cross_validate(self.out, self.asked(self.data, folds=True), self.execution)
         processes.announce(f"wrote {self.out / 'predictions.h5'} and {self.out / 'bundle'}")
         return 0
 

@@ -51,6 +51,7 @@ TERMS = {
     "branch": "hallucinator branch",
     "l1": "L1 norm of the weights",
     "kl": "KL divergence of chi",
+    "prior": "half $|z|^2$ of the components",
     "gradient_norm": "norm of the gradient",
 }
 

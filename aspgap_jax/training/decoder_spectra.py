@@ -1,12 +1,15 @@
 """What a run's APOGEE decoders are pre-trained on: real spectra, or emulated ones.
 
-Both lie in an HDF5 file and are read from it in pieces, as a
+Emulated ones come from the synthesis of the H band, or from a Cannon of real spectra
+(:mod:`aspgap_jax.survey.cannon`), whose scatter is their noise. All lie
+in an HDF5 file and are read from it in pieces, as a
 :class:`aspgap_jax.training.spectra_batches.SpectraReader`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,18 +18,21 @@ import numpy as np
 from tqdm import tqdm
 
 from aspgap_jax import labels, synthesis
-from aspgap_jax.apstar import N_PIXELS
+from aspgap_jax.apstar import N_PIXELS, in_chips
 from aspgap_jax.config import Config, Pretrain
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import replace_file
 from aspgap_jax.preprocessing.folds import FoldRows
 from aspgap_jax.preprocessing.stars import TrainingSet
+from aspgap_jax.survey.cannon import Cannon, cannon_spectra, clip_labels
 from aspgap_jax.training.spectra_batches import training_count
 
 __all__ = [
+    "CANNON",
     "EMULATED",
     "REAL",
     "DecoderSpectra",
+    "cannon_emulated",
     "draw_labels",
     "emulated_spectra",
     "emulation_labels",
@@ -35,6 +41,7 @@ __all__ = [
 
 REAL = "real APOGEE spectra of training stars"
 EMULATED = "emulated spectra (LTE synthesis of the H band at labels of training stars)"
+CANNON = "spectra emulated by a Cannon of real spectra (at labels of training stars)"
 
 MIN_SPECTRA = 20
 """Fewer real spectra than this train no decoder."""
@@ -42,6 +49,8 @@ SYNTHESIS_ROWS = 1024
 """Spectra synthesised before they are written: 35 MB."""
 SCAN_ROWS = 512
 """Spectra read at a time when a store is searched: 18 MB."""
+MIN_INSIDE = 0.1
+"""A Cannon whose box holds fewer of the labels than this share teaches its edges only."""
 MAX_SPAN = 4
 """Rows read for one that is wanted; where they lie further apart they are picked."""
 
@@ -58,6 +67,7 @@ class DecoderSpectra:
             ``[split, spectrum]``.
         labels: in the units of the label table ``[split, spectrum, label]``.
         what: they are, for reports.
+        noise: of a pixel, 1-sigma, that they do not hold yet ``[pixel]``; ``None``: none.
     """
 
     path: Path
@@ -65,11 +75,17 @@ class DecoderSpectra:
     rows: np.ndarray
     labels: np.ndarray
     what: str
+    noise: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """``(split, spectrum, pixel)``."""
         return (*self.rows.shape, N_PIXELS)
+
+    @property
+    def scatter(self) -> np.ndarray:
+        """Noise of a pixel, to be added ``[pixel]``."""
+        return np.zeros(N_PIXELS, np.float32) if self.noise is None else self.noise
 
     def read(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
         """Spectra ``[start, stop)`` of every range, float32 ``[split, spectrum, pixel]``.
@@ -158,30 +174,89 @@ def emulated_spectra(path: Path, at: np.ndarray) -> DecoderSpectra:
     Returns:
         The spectra in the file, by split.
     """
+
+    def synthesise() -> Emulator:
+        lines = synthesis.load_lines()
+        return lambda part: synthesis.synthesize_in_batches(part, lines, progress=False)
+
+    rows = _write_emulated(path, at, EMULATED, "synthesis", synthesise)
+    return DecoderSpectra(path, "flux", rows, at, EMULATED)
+
+
+def cannon_emulated(path: Path, at: np.ndarray, cannon: Cannon) -> tuple[DecoderSpectra, int]:
+    """Spectra of a Cannon at the labels ``at``, in ``path``: written there if they are not yet.
+
+    Between the chips there is no flux: NaN, which is read as continuum.
+
+    Args:
+        path: HDF5 file of an earlier call, or to be written.
+        at: labels of the table ``[split, spectrum, label]``; those outside of the box that
+            the Cannon holds for are moved to its edge.
+        cannon: of :func:`aspgap_jax.survey.cannon.load_cannon`.
+
+    Returns:
+        The spectra, with the labels that they were made at and the Cannon's scatter as noise
+        to be added; and how many labels were moved.
+
+    Raises:
+        InputError: the box holds fewer than a tenth of the labels.
+    """
+    flat = at.reshape(-1, at.shape[-1]).astype(np.float64)
+    inside, moved = clip_labels(cannon, flat)
+    if len(flat) - moved < MIN_INSIDE * len(flat):
+        raise InputError(
+            f"{moved:,} of the {len(flat):,} labels at which to emulate spectra are outside of "
+            f"the Cannon's box, {cannon.low.round(2).tolist()} to "
+            f"{cannon.high.round(2).tolist()}: take one of such stars, or leave it out"
+        )
+    # Towards the inside: rounding to float32 must not leave the box.
+    rounded, most = inside.astype(np.float32), np.float32(np.inf)
+    rounded = np.where(rounded < cannon.low, np.nextafter(rounded, most), rounded)
+    rounded = np.where(rounded > cannon.high, np.nextafter(rounded, -most), rounded)
+    at = rounded.reshape(at.shape)
+    digest = hashlib.sha256(cannon.theta.tobytes()).hexdigest()
+    rows = _write_emulated(
+        path,
+        at,
+        CANNON,
+        digest,
+        lambda: lambda part: cannon_spectra(cannon, part.astype(np.float64)),
+    )
+    noise = np.zeros(N_PIXELS, np.float32)
+    noise[in_chips] = cannon.scatter
+    return DecoderSpectra(path, "flux", rows, at, CANNON, noise), moved
+
+
+Emulator = Callable[[np.ndarray], np.ndarray]
+"""Labels ``[spectrum, label]`` to flux ``[spectrum, pixel]``."""
+
+
+def _write_emulated(
+    path: Path, at: np.ndarray, what: str, source: str, emulator: Callable[[], Emulator]
+) -> np.ndarray:
+    """Emulated spectra in a file, unless it holds them; their rows ``[split, spectrum]``."""
     rows = np.arange(at.shape[0] * at.shape[1]).reshape(at.shape[:2])
-    found = DecoderSpectra(path, "flux", rows, at, EMULATED)
     flat = at.reshape(-1, at.shape[-1])
     if path.is_file():
         with h5py.File(path, "r") as file:
-            if np.array_equal(file["labels"][()], flat):
-                return found
-    lines = synthesis.load_lines()
+            if file.attrs.get("source") == source and np.array_equal(file["labels"][()], flat):
+                return rows
+    emulate = emulator()
     with (
         replace_file(path) as temporary,
         h5py.File(temporary, "w") as file,
         tqdm(total=len(flat), desc="emulate", unit="spectrum", disable=None) as bar,
     ):
-        file.attrs["description"] = EMULATED
+        file.attrs["description"] = what
+        file.attrs["source"] = source
         file.attrs["label_names"] = list(labels.names())
         file["labels"] = flat
         flux = file.create_dataset("flux", (len(flat), N_PIXELS), np.float32)
         for start in range(0, len(flat), SYNTHESIS_ROWS):
             part = flat[start : start + SYNTHESIS_ROWS]
-            flux[start : start + len(part)] = synthesis.synthesize_in_batches(
-                part, lines, progress=False
-            )
+            flux[start : start + len(part)] = emulate(part)
             bar.update(len(part))
-    return found
+    return rows
 
 
 def real_spectra(

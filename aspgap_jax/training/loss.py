@@ -40,19 +40,22 @@ __all__ = [
 
 
 class LossTerms(NamedTuple):
-    """The terms of eq. 3, each already divided by N, before Lambda_1 and Lambda_2.
+    """The terms of eq. 3, each already divided by N, before Lambda_1 and Lambda_2, and the
+    prior of a hallucinator with a basis.
 
     Attributes:
         nll: alpha_1/2 r^2/s^2 + 1/2 ln s^2 of the XP decoder, summed over labels.
         branch: alpha_2/2 r^2/s^2 of the hallucinator and the APOGEE decoder.
         l1: sum of the absolute trainable parameters.
         kl: divergence of the normalised residuals from N(0, 1), summed over labels.
+        prior: 1/2 |z|^2 of the components z of hallucinated spectra, before its weight.
     """
 
     nll: Scalar
     branch: Scalar
     l1: Scalar
     kl: Scalar
+    prior: Scalar
 
 
 def pooled_mean(
@@ -247,17 +250,19 @@ def loss_terms(
         branch=pooled_mean(branch, weight, axis_name),
         l1=l1_norm(params) / n_stars,
         kl=kl / n_stars if cfg.kl_over_n else kl,
+        prior=pooled_mean(outputs.penalty, weight, axis_name),
     )
 
 
 def total(terms: LossTerms, hyper: Hyper) -> Scalar:
-    """Eq. 3.
+    """Eq. 3, and the prior.
 
     Args:
         terms: of :func:`loss_terms`.
-        hyper: Lambda_1 and Lambda_2.
+        hyper: Lambda_1, Lambda_2 and the weight of the prior.
 
     Returns:
         The number that is minimised.
     """
-    return terms.nll + terms.branch + hyper.l1 * terms.l1 + hyper.kl * terms.kl
+    penalties = hyper.l1 * terms.l1 + hyper.kl * terms.kl + hyper.prior * terms.prior
+    return terms.nll + terms.branch + penalties

@@ -18,12 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aspgap_jax import model
+from aspgap_jax import basis, model
 from aspgap_jax.config import Config, Model, Pretrain
 from aspgap_jax.errors import InputError
 from aspgap_jax.model import Variables
 from aspgap_jax.preprocessing.scaling import RobustScaler, Scalers
 from aspgap_jax.runtime.prefetch import prefetch
+from aspgap_jax.training.components import principal_components
 from aspgap_jax.training.recipe import keys
 from aspgap_jax.training.spectra_batches import (
     POOL_ROWS,
@@ -48,7 +49,8 @@ class Pretrained(NamedTuple):
     """The pre-trained decoders of all splits, and how well they read new spectra.
 
     Attributes:
-        decoder: their parameters, to be frozen ``[split, ...]``.
+        decoder: their parameters, to be frozen, and the basis of hallucinated spectra
+            where the config asks for one ``[split, ...]``.
         loss: mean squared residual of the training spectra ``[split, epoch]``.
         rms: of the held-out spectra, in scaled units ``[split, label]``.
     """
@@ -93,7 +95,8 @@ def pretrain(
 ) -> Pretrained:
     """Train an APOGEE decoder for every split, with Adam on squared residuals.
 
-    Fresh noise of ``cfg.pretrain.snr`` is added to every spectrum at every step.
+    Fresh noise of ``cfg.pretrain.snr`` and of the pixels' own scatter is added to every
+    spectrum at every step. A basis of hallucinated spectra is fitted to the same spectra.
 
     Args:
         spectra: of every split.
@@ -110,8 +113,11 @@ def pretrain(
         The decoders ``[split, ...]``, their loss by epoch, and the rms of held-out labels.
 
     Raises:
-        InputError: the loss is not finite.
+        InputError: the loss is not finite, or the spectra do not span the basis.
     """
+    n_components = cfg.model.hallucinator_basis
+    components = None if n_components is None else principal_components(spectra, n_components)
+    noise = jnp.sqrt(jnp.square(jnp.asarray(spectra.scatter)) + cfg.pretrain.snr**-2.0)
     state = init_pretraining(cfg, spectra.shape) if start is None else start
     labels = jax.vmap(RobustScaler.transform)(scalers.labels, jnp.asarray(at, jnp.float32))
     done, gaps = int(state.epoch), not np.isfinite(at).all()
@@ -120,7 +126,7 @@ def pretrain(
     if done < cfg.pretrain.epochs and _fit_into(device_bytes, spectra):
         held = jnp.asarray(spectra.read([(0, training_count(spectra.shape[1]))]))
     for epoch in range(done + 1, cfg.pretrain.epochs + 1):
-        state = _train_epoch(state, epoch, spectra, held, labels, cfg, gaps)
+        state = _train_epoch(state, epoch, spectra, held, labels, noise, cfg, gaps)
         loss = np.asarray(state.loss[:, epoch - 1])
         if not np.isfinite(loss).all():
             raise InputError(
@@ -128,7 +134,11 @@ def pretrain(
                 "lower --pretrain.learning-rate"
             )
         after_epoch(epoch, state, float(loss.mean()))
-    return Pretrained(state.variables, state.loss, _held_out_rms(state, spectra, labels, cfg.model))
+    rms = _held_out_rms(state, spectra, labels, cfg.model)
+    decoder = state.variables
+    if components is not None:
+        decoder = basis.with_basis(decoder, *(jnp.asarray(part) for part in components))
+    return Pretrained(decoder, state.loss, rms)
 
 
 def init_pretraining(cfg: Config, shape: tuple[int, int, int]) -> PretrainState:
@@ -178,8 +188,12 @@ def unfilled(cfg: Config, *, n_splits: int, n_labels: int, n_pixels: int) -> Pre
     """
     init = partial(model.init_apogee_decoder, cfg=cfg.model, n_pixels=n_pixels)
     decoder = jax.eval_shape(jax.vmap(init), jax.random.split(jax.random.key(0), n_splits))
+    decoder = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), decoder)
+    if (k := cfg.model.hallucinator_basis) is not None:
+        mean, vectors = jnp.zeros((n_splits, n_pixels)), jnp.zeros((n_splits, k, n_pixels))
+        decoder = basis.with_basis(decoder, mean, vectors)
     return Pretrained(
-        decoder=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), decoder),
+        decoder=decoder,
         loss=jnp.zeros((n_splits, cfg.pretrain.epochs), jnp.float32),
         rms=jnp.zeros((n_splits, n_labels), jnp.float32),
     )
@@ -209,6 +223,7 @@ def _train_epoch(
     spectra: SpectraReader,
     held: Float[Array, "split trained pixel"] | None,
     labels: Float[Array, "split spectrum label"],
+    noise: Float[Array, " pixel"],
     cfg: Config,
     gaps: bool,
 ) -> PretrainState:
@@ -230,7 +245,15 @@ def _train_epoch(
         for step, (chosen, flux) in enumerate(zip(rows, batches, strict=True)):
             target = _take(labels, jnp.asarray(chosen))
             state, loss = _update(
-                state, jnp.asarray(flux), target, step, cfg.model, cfg.pretrain, n_steps, gaps
+                state,
+                jnp.asarray(flux),
+                target,
+                noise,
+                step,
+                cfg.model,
+                cfg.pretrain,
+                n_steps,
+                gaps,
             )
             # One step behind: batches must not pile up on the device.
             if losses:
@@ -245,6 +268,7 @@ def _update(
     state: PretrainState,
     flux: Float[Array, "split star pixel"],
     target: Float[Array, "split star label"],
+    noise: Float[Array, " pixel"],
     step: Int[Array, ""] | int,
     sizes: Model,
     cfg: Pretrain,
@@ -259,7 +283,7 @@ def _update(
     ) -> tuple[Variables, optax.OptState, jax.Array]:
         key = jax.random.fold_in(jax.random.fold_in(key, state.epoch), step)
         noise_key, dropout_key = jax.random.split(key)
-        flux = flux + jax.random.normal(noise_key, flux.shape, flux.dtype) / cfg.snr
+        flux = flux + jax.random.normal(noise_key, flux.shape, flux.dtype) * noise[None, :]
 
         def objective(variables: Variables) -> jax.Array:
             read = model.decode_apogee(sizes, variables, flux, dropout_key)

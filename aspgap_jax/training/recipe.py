@@ -45,6 +45,7 @@ class Hyper(NamedTuple):
         alpha_apogee: alpha_2, weight of the hallucinator's residuals.
         l1: Lambda_1.
         kl: Lambda_2.
+        prior: weight of 1/2 |z|^2.
         learning_rate: initial learning rate.
     """
 
@@ -52,6 +53,7 @@ class Hyper(NamedTuple):
     alpha_apogee: Scalar
     l1: Scalar
     kl: Scalar
+    prior: Scalar
     learning_rate: Scalar
 
 
@@ -88,8 +90,8 @@ def hyper_of(cfg: Config) -> Hyper:
         Weights of the loss and the learning rate.
     """
     loss = cfg.loss
-    values = (loss.alpha_xp, loss.alpha_apogee, loss.l1, loss.kl, cfg.optim.learning_rate)
-    return Hyper(*(jnp.asarray(value, jnp.float32) for value in values))
+    weights = (loss.alpha_xp, loss.alpha_apogee, loss.l1, loss.kl, loss.prior)
+    return Hyper(*(jnp.float32(value) for value in (*weights, cfg.optim.learning_rate)))
 
 
 def keys(seed: int, count: int, purpose: int) -> jax.Array:

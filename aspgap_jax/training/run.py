@@ -4,8 +4,8 @@ The folder of a run holds::
 
     config.json           what the run was asked to do
     log.jsonl             diagnostics, one line an epoch and member
-    emulated_spectra.h5   what its APOGEE decoders were pre-trained on, where the
-                          training set has no real APOGEE spectra
+    emulated_spectra.h5   what its APOGEE decoders were pre-trained on, where that is not
+                          the training set's real APOGEE spectra
     checkpoints/          states to resume from (removed when training has ended)
     bundle/               what prediction needs, and the networks as they were trained
     predictions.h5        labels predicted out of fold, their uncertainties and flags, and
@@ -60,13 +60,16 @@ from aspgap_jax.preprocessing.selection import training_selection
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.runtime import parallel, processes
 from aspgap_jax.runtime.interruption import Interruption, Preempted, interruptible
+from aspgap_jax.survey.cannon import load_cannon
 from aspgap_jax.survey.sample import load_sample
 from aspgap_jax.survey.store import has_spectra, read_store_ids, read_training_store
 from aspgap_jax.training import loop, pretraining
 from aspgap_jax.training.decoder_spectra import (
+    CANNON,
     EMULATED,
     REAL,
     DecoderSpectra,
+    cannon_emulated,
     emulated_spectra,
     emulation_labels,
     real_spectra,
@@ -92,12 +95,15 @@ class Settings:
         select: a key of :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
         folds: cross-validate, or train on all stars.
         config: everything else.
+        decoder_spectra: file of a Cannon that emulates the APOGEE decoder's spectra; without,
+            they are the training set's real ones, or else synthesised.
     """
 
     data: str
     select: str
     folds: bool
     config: Config
+    decoder_spectra: str | None = None
 
     def to_json(self) -> str:
         """As ``run.json`` of a run holds them."""
@@ -238,7 +244,7 @@ def _train(
     device = to_device(stars, cfg.data.magnitude_exponent)
     scalers = fit_scalers(device, rows, cfg.data)
     safety = Safety(folder, cfg, scalers, execution, interruption)
-    what = REAL if has_real_spectra(settings) else EMULATED
+    what = described(settings)
     # Only now: the data have been read, and the cuts and folds hold.
     processes.by_main(partial(keep_settings, folder, settings))
 
@@ -296,9 +302,11 @@ def done(folder: Path) -> bool:
     return bool(processes.from_main(here, here))
 
 
-def has_real_spectra(settings: Settings) -> bool:
-    """Whether the training set has APOGEE spectra of its stars."""
-    return settings.data != "sample" and has_spectra(Path(settings.data))
+def described(settings: Settings) -> str:
+    """What the APOGEE decoder is pre-trained on."""
+    if settings.decoder_spectra is not None:
+        return CANNON
+    return REAL if settings.data != "sample" and has_spectra(Path(settings.data)) else EMULATED
 
 
 def decoder_spectra(
@@ -306,12 +314,24 @@ def decoder_spectra(
 ) -> DecoderSpectra:
     """Labels and spectra for the pre-training of every split's decoder.
 
-    Real APOGEE spectra where the training store has them, emulated ones otherwise.
+    Emulated by a Cannon where one is given; else real APOGEE spectra where the training
+    store has them, and synthesised ones otherwise.
+
+    Raises:
+        InputError: the Cannon or the store cannot be used.
     """
-    cfg = settings.config
-    if not has_real_spectra(settings):
-        at = emulation_labels(stars, rows, cfg)
-        return emulated_spectra(folder / "emulated_spectra.h5", at)
+    cfg, what = settings.config, described(settings)
+    if what != REAL:
+        at, path = emulation_labels(stars, rows, cfg), folder / "emulated_spectra.h5"
+        if settings.decoder_spectra is None:
+            return emulated_spectra(path, at)
+        cannon = load_cannon(Path(settings.decoder_spectra))
+        spectra, moved = cannon_emulated(path, at, cannon)
+        print(
+            f"{settings.decoder_spectra}: {moved:,} of the {at.shape[0] * at.shape[1]:,} labels "
+            "for emulated spectra were outside of the Cannon's box and moved to its edge"
+        )
+        return spectra
     stored = read_store_ids(Path(settings.data))
     order = np.argsort(stored)
     row_of = order[np.searchsorted(stored, stars.source_id, sorter=order)]

@@ -42,6 +42,10 @@ class SpectraReader(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """``(split, spectrum, pixel)``."""
 
+    @property
+    def scatter(self) -> np.ndarray:
+        """Noise that belongs to a pixel, 1-sigma ``[pixel]``; it is drawn anew at every step."""
+
     def read(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
         """Rows ``[start, stop)`` of every range: float32 ``[split, row, pixel]``."""
 
@@ -56,6 +60,11 @@ class ArraySpectra:
     def shape(self) -> tuple[int, int, int]:
         """Splits, spectra of each, pixels."""
         return self.flux.shape
+
+    @property
+    def scatter(self) -> np.ndarray:
+        """None: they are taken as they are."""
+        return np.zeros(self.flux.shape[2], np.float32)
 
     def read(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
         """Rows of every split as float32 ``[split, row, pixel]``."""

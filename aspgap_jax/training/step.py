@@ -19,7 +19,7 @@ import optax
 from jax import lax
 from optax.contrib import ReduceLROnPlateauState
 
-from aspgap_jax import model
+from aspgap_jax import basis, model
 from aspgap_jax.config import LossForm
 from aspgap_jax.model import Params
 from aspgap_jax.preprocessing.device import Stars
@@ -105,7 +105,7 @@ class Faults(NamedTuple):
     """What was the first thing in an epoch that was not finite.
 
     Attributes:
-        nll, branch, l1, kl: a term of the first bad step.
+        nll, branch, l1, kl, prior: a term of the first bad step.
         gradient: its gradient, all terms being finite.
         parameters: those after the epoch, all its steps being finite.
         validation: the validation loss, all else being finite.
@@ -115,6 +115,7 @@ class Faults(NamedTuple):
     branch: Bool[Array, ""]
     l1: Bool[Array, ""]
     kl: Bool[Array, ""]
+    prior: Bool[Array, ""]
     gradient: Bool[Array, ""]
     parameters: Bool[Array, ""]
     validation: Bool[Array, ""]
@@ -153,7 +154,7 @@ def init_state(member: Member, recipe: Recipe) -> TrainState:
         jax.random.fold_in(member.key, 0),
         recipe.model,
         n_xp=member.scalers.xp.n_inputs,
-        n_pixels=model.input_width(member.decoder),
+        n_pixels=basis.width(member.decoder),
     )
     optimizer = optimizer_of(recipe, member.train.shape[0], member.hyper.learning_rate)
     return TrainState(
@@ -322,11 +323,11 @@ def _stand_still(state: TrainState) -> tuple[TrainState, EpochSummary]:
     nan, no = jnp.full_like(state.best_loss, jnp.nan), jnp.zeros((), bool)
     summary = EpochSummary(
         total=nan,
-        terms=LossTerms(nan, nan, nan, nan),
+        terms=LossTerms(*[nan] * len(LossTerms._fields)),
         gradient_norm=nan,
         valid_nll=state.best_loss,
         stopped=jnp.ones((), bool),
-        faults=Faults(no, no, no, no, no, no, no),
+        faults=Faults(*[no] * len(Faults._fields)),
     )
     return state, summary
 
@@ -398,13 +399,14 @@ def _faults(steps: StepSummary, params: Params, valid: Scalar) -> Faults:
     """The first thing not finite among the steps ``[step]`` and what follows them."""
     bad = LossTerms(*(~jnp.isfinite(term) for term in steps.terms))
     bad_gradient = ~jnp.isfinite(steps.gradient_norm)
-    first = jnp.argmax(bad.nll | bad.branch | bad.l1 | bad.kl | bad_gradient)
-    nll, branch, l1, kl = (term[first] for term in bad)
-    gradient = bad_gradient[first] & ~(nll | branch | l1 | kl)
-    before = nll | branch | l1 | kl | gradient
+    bad_term = jnp.stack(bad).any(axis=0)
+    first = jnp.argmax(bad_term | bad_gradient)
+    gradient = bad_gradient[first] & ~bad_term[first]
+    before = bad_term[first] | gradient
     sound = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()
     validation = ~jnp.isfinite(valid) & sound & ~before
-    return Faults(nll, branch, l1, kl, gradient, ~sound & ~before, validation)
+    terms = {name: term[first] for name, term in bad._asdict().items()}
+    return Faults(**terms, gradient=gradient, parameters=~sound & ~before, validation=validation)
 
 
 def _where(condition: Bool[Array, ""], x: Any, y: Any) -> Any:

@@ -179,7 +179,7 @@ def hallucinated_gradients(networks: Networks, cfg: Config, directions: Directio
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         xp = scalers.xp.transform((spectrum + step @ per_label)[None])
         latents = model.encode(cfg.model, params, xp)
-        flux = model.hallucinate(cfg.model, params, latents)
+        flux = model.hallucinate(cfg.model, params, decoder, latents)
         direct = model.decode_xp(cfg.model, params, latents)[0]
         read = model.decode_apogee(cfg.model, decoder, flux)
         return flux[0], scalers.labels.inverse(direct)[0], scalers.labels.inverse(read)[0]

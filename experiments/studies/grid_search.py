@@ -142,6 +142,7 @@ def hypers(study: Study, n_stars: float) -> list[Hyper]:
             alpha_apogee=point["alpha_apogee"],
             l1=point["l1"] * n_stars,
             kl=point["kl"] * n_stars,
+            prior=study.config().loss.prior,
             learning_rate=point["learning_rate"],
         )
         for point in study.points()

@@ -10,26 +10,13 @@ import pytest
 from aspgap_jax.apstar import N_CHIP_PIXELS, N_PIXELS, in_chips
 from aspgap_jax.errors import InputError
 from aspgap_jax.survey.cannon import cannon_gradients, cannon_spectra, clip_labels, load_cannon
+from support.cannon_files import made_up_cannon
 
 INSIDE = np.array([[4400.0, 1.9, -0.4, 0.1], [4700.0, 2.4, -0.1, 0.05]])
 
 
-def made_up(path: Path, **changed: np.ndarray) -> Path:
-    rng = np.random.default_rng(1)
-    arrays = {
-        "theta": rng.normal(size=(15, N_CHIP_PIXELS)) * 1e-3,
-        "scatter": np.full(N_CHIP_PIXELS, 0.01),
-        "reference": np.array([4500.0, 2.0, -0.3, 0.05]),
-        "training_labels": rng.uniform([4000, 1, -1, 0], [5000, 3, 0.3, 0.3], (500, 4)),
-        "pixel": np.flatnonzero(in_chips),
-        "label_names": np.array(["teff", "logg", "fe_h", "alpha_fe"]),
-    }
-    np.savez(path, **(arrays | changed))
-    return path
-
-
 def test_the_quadratic_term_by_term(tmp_path: Path) -> None:
-    cannon = load_cannon(made_up(tmp_path / "cannon.npz"))
+    cannon = load_cannon(made_up_cannon(tmp_path / "cannon.npz"))
     flux = cannon_spectra(cannon, INSIDE)
     assert flux.shape == (2, N_PIXELS)
     assert np.isnan(flux[:, ~in_chips]).all()
@@ -43,7 +30,7 @@ def test_the_quadratic_term_by_term(tmp_path: Path) -> None:
 
 
 def test_gradients_are_those_of_finite_differences(tmp_path: Path) -> None:
-    cannon = load_cannon(made_up(tmp_path / "cannon.npz"))
+    cannon = load_cannon(made_up_cannon(tmp_path / "cannon.npz"))
     gradient = cannon_gradients(cannon, INSIDE)
     for label, step in enumerate((1.0, 1e-2, 1e-2, 1e-3)):
         shift = np.eye(4)[label] * step
@@ -54,7 +41,7 @@ def test_gradients_are_those_of_finite_differences(tmp_path: Path) -> None:
 
 
 def test_labels_outside_of_the_box_are_refused_or_clipped(tmp_path: Path) -> None:
-    cannon = load_cannon(made_up(tmp_path / "cannon.npz"))
+    cannon = load_cannon(made_up_cannon(tmp_path / "cannon.npz"))
     far = np.vstack([INSIDE, [6000.0, 2.0, -0.3, 0.1]])
     with pytest.raises(InputError, match=r"star 2, 1 such\) are outside of the Cannon's box"):
         cannon_spectra(cannon, far)
@@ -80,7 +67,7 @@ def test_labels_outside_of_the_box_are_refused_or_clipped(tmp_path: Path) -> Non
 def test_another_model_is_one_line(
     tmp_path: Path, changed: dict[str, np.ndarray], words: str
 ) -> None:
-    path = made_up(tmp_path / "cannon.npz", **changed)
+    path = made_up_cannon(tmp_path / "cannon.npz", **changed)
     with pytest.raises(InputError, match=words) as caught:
         load_cannon(path)
     assert str(path) in str(caught.value)

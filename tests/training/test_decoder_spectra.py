@@ -8,18 +8,22 @@ import numpy as np
 import pytest
 
 from aspgap_jax import labels, synthesis
-from aspgap_jax.apstar import N_PIXELS
+from aspgap_jax.apstar import N_PIXELS, in_chips
 from aspgap_jax.config import Pretrain
 from aspgap_jax.errors import InputError
+from aspgap_jax.survey.cannon import cannon_spectra, load_cannon
 from aspgap_jax.training import decoder_spectra
 from aspgap_jax.training.decoder_spectra import (
+    CANNON,
     EMULATED,
     REAL,
+    cannon_emulated,
     draw_labels,
     emulated_spectra,
     real_spectra,
 )
 from aspgap_jax.training.spectra_batches import training_count
+from support.cannon_files import made_up_cannon
 
 N_ROWS = 240
 
@@ -129,3 +133,38 @@ def test_labels_are_drawn_inside_the_range_and_shaken() -> None:
     assert not np.isin(drawn[:, 0], truth[:, 0]).all()
     still = draw_labels(truth, replace(cfg, label_jitter=0.0), np.random.default_rng(0))
     assert {tuple(row) for row in still} <= {tuple(row) for row in truth}
+
+
+def test_a_cannon_emulates_at_labels_inside_its_box(tmp_path: Path) -> None:
+    """The edge of the box is no number of float32: the labels stay inside it all the same."""
+    cannon = load_cannon(made_up_cannon(tmp_path / "cannon.npz"))
+    rng = np.random.default_rng(0)
+    at = rng.uniform([3900, 0.8, -1.1, 0], [5100, 3, 0.3, 0.3], (2, 20, 4)).astype(np.float32)
+    within = ((at >= cannon.low) & (at <= cannon.high)).all(axis=-1)
+    assert 5 < within.sum() < 38
+    path = tmp_path / "emulated.h5"
+    spectra, moved = cannon_emulated(path, at, cannon)
+    assert moved == 40 - within.sum()
+    assert spectra.what == CANNON
+    np.testing.assert_array_equal(spectra.labels[within], at[within])
+    np.testing.assert_allclose(spectra.labels, np.clip(at, cannon.low, cannon.high), rtol=1e-6)
+    expected = cannon_spectra(cannon, spectra.labels[1].astype(np.float64))
+    read = spectra.read([(0, 20)])[1]
+    np.testing.assert_allclose(read[:, in_chips], expected[:, in_chips], rtol=1e-6)
+    assert (read[:, ~in_chips] == 1.0).all(), "between the chips there is nothing to read"
+    np.testing.assert_array_equal(spectra.scatter[in_chips], cannon.scatter.astype(np.float32))
+    assert not spectra.scatter[~in_chips].any()
+    # Made once; anew for another Cannon.
+    written = path.stat().st_mtime_ns
+    cannon_emulated(path, at, cannon)
+    assert path.stat().st_mtime_ns == written
+    cannon_emulated(path, at, cannon._replace(theta=cannon.theta * 2.0))
+    assert path.stat().st_mtime_ns > written
+
+
+def test_a_cannon_of_other_stars_is_refused(tmp_path: Path) -> None:
+    cannon = load_cannon(made_up_cannon(tmp_path / "cannon.npz"))
+    dwarfs = np.tile(np.float32([5500, 4.5, 0.0, 0.0]), (2, 10, 1))
+    with pytest.raises(InputError, match=r"20 of the 20 labels .* outside of the Cannon's box"):
+        cannon_emulated(tmp_path / "emulated.h5", dwarfs, cannon)
+    assert not (tmp_path / "emulated.h5").exists()

@@ -67,7 +67,7 @@ def test_folds_together_equal_folds_trained_one_by_one() -> None:
 
 def test_a_grid_is_one_compilation_and_each_of_its_trainings_is_its_own() -> None:
     """Other weights, penalties and learning rates for the same folds: one program."""
-    base, other = (0.6, 0.4, 0.01, 20.0, 1e-2), (0.9, 0.0, 0.1, 3.0, 3e-3)
+    base, other = (0.6, 0.4, 0.01, 20.0, 0.0, 1e-2), (0.9, 0.0, 0.1, 3.0, 0.0, 3e-3)
     stars, members, states = prepare(hypers=(base, other))
     assert members.train.shape[0] == 2 * 2
     assert_close(one(states, 1).params, one(states, 3).params, rtol=0, atol=0)

@@ -21,7 +21,8 @@ loss_terms = jax.jit(loss.loss_terms, static_argnames="cfg")
 def made_up(n: int = N_STARS) -> tuple[Outputs, jax.Array, jax.Array, jax.Array, Params]:
     """Outputs, labels, label errors, weights (some padding) and parameters."""
     rng = np.random.default_rng(1)
-    outputs = Outputs(*(jnp.asarray(rng.normal(size=(n, N_LABELS)), jnp.float32) for _ in "123"))
+    drawn = (jnp.asarray(rng.normal(size=(n, N_LABELS)), jnp.float32) for _ in "123")
+    outputs = Outputs(*drawn, penalty=jnp.arange(n, dtype=jnp.float32))
     outputs = outputs._replace(log_sigma=outputs.log_sigma - 1.0)
     labels = jnp.asarray(rng.normal(size=(n, N_LABELS)), jnp.float32)
     error = jnp.asarray(rng.uniform(0.01, 0.3, (n, N_LABELS)), jnp.float32)
@@ -66,13 +67,13 @@ def test_first_branch_is_the_gaussian_likelihood() -> None:
 
 def test_terms_match_numpy_in_float64() -> None:
     outputs, labels, error, weight, params = made_up()
-    cfg = Loss(alpha_xp=0.7, alpha_apogee=0.2, l1=3.0, kl=5.0)
+    cfg = Loss(alpha_xp=0.7, alpha_apogee=0.2, l1=3.0, kl=5.0, prior=0.25)
     n_stars = 50.0
     terms = loss_terms(
         outputs, labels, error, weight, params, np.float32(n_stars), weights(cfg), form(cfg)
     )
 
-    mean, log_sigma, apogee, y, sigma = in_float64(*outputs, labels, error)
+    mean, log_sigma, apogee, y, sigma = in_float64(*outputs[:3], labels, error)
     real = np.asarray(weight) == 1
     s2 = sigma**2 + np.exp(2 * log_sigma)
     nll = (0.35 * (y - mean) ** 2 / s2 + 0.5 * np.log(s2)).sum(axis=1)[real].mean()
@@ -84,9 +85,10 @@ def test_terms_match_numpy_in_float64() -> None:
     np.testing.assert_allclose(terms.branch, branch, rtol=1e-5)
     np.testing.assert_allclose(terms.kl, kl, rtol=1e-4)
     np.testing.assert_allclose(terms.l1, 6.5 / n_stars, rtol=1e-6)
-    np.testing.assert_allclose(
-        loss.total(terms, weights(cfg)), nll + branch + 3.0 * 6.5 / n_stars + 5.0 * kl, rtol=1e-5
-    )
+    prior = np.flatnonzero(real).mean()
+    np.testing.assert_allclose(terms.prior, prior, rtol=1e-6)
+    expected = nll + branch + 3.0 * 6.5 / n_stars + 5.0 * kl + 0.25 * prior
+    np.testing.assert_allclose(loss.total(terms, weights(cfg)), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("mu", "sigma"), [(0.0, 1.0), (0.7, 0.4), (-1.2, 1.8)])
@@ -168,7 +170,7 @@ def test_released_code_hands_a_standard_deviation_to_the_likelihood() -> None:
     terms = loss_terms(
         outputs, labels, error, weight, params, np.float32(50.0), weights(cfg), form(cfg)
     )
-    mean, log_sigma, apogee, y, sigma = in_float64(*outputs, labels, error)
+    mean, log_sigma, apogee, y, sigma = in_float64(*outputs[:3], labels, error)
     real = np.asarray(weight) == 1
     std = np.sqrt(sigma**2 + np.exp(2 * log_sigma))
     nll = 0.5 * (np.log(std) + (y - mean) ** 2 / std)
@@ -204,7 +206,7 @@ def test_four_devices_give_the_terms_of_the_whole_batch() -> None:
         lambda x: np.asarray(x).reshape(4, -1, *x.shape[1:]), (outputs, labels, error, weight)
     )
     pooled = jax.pmap(shard, axis_name="device")(*split)
-    for name in ("nll", "branch", "kl"):
+    for name in ("nll", "branch", "kl", "prior"):
         np.testing.assert_allclose(
             getattr(pooled, name), np.full(4, getattr(whole, name)), rtol=2e-5
         )
@@ -238,7 +240,7 @@ def test_a_label_that_is_missing_takes_part_in_no_term() -> None:
     for k in range(N_LABELS):
         own = (np.asarray(weight) == 1) & np.asarray(measured)[:, k]
         mean, log_sigma, apogee, y, sigma = (
-            values[own, k] for values in in_float64(*outputs, labels, error)
+            values[own, k] for values in in_float64(*outputs[:3], labels, error)
         )
         s2 = sigma**2 + np.exp(2 * log_sigma)
         share = own.sum() / n_real
@@ -266,7 +268,7 @@ def test_what_stands_for_a_missing_label_is_of_no_account() -> None:
     value, gradient = both(outputs, labels)
     other, same = both(outputs, jnp.where(measured, labels, 9.0))
     assert float(value) == float(other)
-    for a, b in zip(gradient, same, strict=True):
+    for a, b in zip(gradient[:3], same[:3], strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(np.asarray(a)[~np.asarray(measured)], 0.0)
         assert np.isfinite(a).all()
@@ -294,7 +296,7 @@ def test_a_label_of_too_few_stars_has_no_spread_to_judge(stars_with_it: int) -> 
         ).kl  # fmt: skip
 
     value, gradient = jax.value_and_grad(kl)(outputs, measured)
-    three = Outputs(*(leaf[:, :3] for leaf in outputs))
+    three = Outputs(*(leaf[:, :3] for leaf in outputs[:3]), penalty=outputs.penalty)
     expected = loss.loss_terms(
         three, labels[:, :3], error[:, :3], weight, params, jnp.array(50.0), weights(cfg), cfg
     ).kl

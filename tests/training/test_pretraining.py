@@ -18,8 +18,9 @@ from aspgap_jax.config import Config, Model, Pretrain
 from aspgap_jax.errors import InputError
 from aspgap_jax.preprocessing.scaling import RobustScaler, Scalers
 from aspgap_jax.training import spectra_batches
+from aspgap_jax.training.components import principal_components
 from aspgap_jax.training.decoder_spectra import DecoderSpectra
-from aspgap_jax.training.pretraining import Pretrained, PretrainState, pretrain
+from aspgap_jax.training.pretraining import Pretrained, PretrainState, pretrain, unfilled
 from aspgap_jax.training.spectra_batches import (
     ArraySpectra,
     SpectraReader,
@@ -72,6 +73,10 @@ class Watched:
     @property
     def shape(self) -> tuple[int, int, int]:
         return 1, self.n_rows, 1
+
+    @property
+    def scatter(self) -> np.ndarray:
+        return np.zeros(1, np.float32)
 
     def read(self, ranges: Sequence[tuple[int, int]]) -> np.ndarray:
         rows = np.concatenate([np.arange(*given) for given in ranges])
@@ -206,3 +211,26 @@ def test_a_store_larger_than_the_limit_takes_bounded_memory(tmp_path: Path) -> N
     assert streamed_peak < pool + 4 * batch + 2**21 < 0.6 * whole
     assert held_peak > 0.85 * whole
     assert_equal(held, streamed)
+
+
+def test_the_basis_stands_beside_the_decoder_and_scatter_is_noise() -> None:
+    """A basis changes no decoder; scatter does, as much as noise of the same size."""
+    flux, labels = made_up()
+    with_basis = replace(CFG, model=replace(CFG.model, hallucinator_basis=3))
+    plain, found = run(ArraySpectra(flux), labels), run(ArraySpectra(flux), labels, with_basis)
+    assert_equal(plain.decoder["params"], found.decoder["params"])
+    mean, vectors = principal_components(ArraySpectra(flux), 3)
+    np.testing.assert_array_equal(found.decoder["basis"]["mean"], mean)
+    np.testing.assert_array_equal(found.decoder["basis"]["vectors"], vectors)
+    template = unfilled(with_basis, n_splits=2, n_labels=4, n_pixels=flux.shape[2])
+    assert jax.tree.map(jnp.shape, template) == jax.tree.map(jnp.shape, found)
+
+    class Scattered(ArraySpectra):
+        @property
+        def scatter(self) -> np.ndarray:
+            return np.full(self.flux.shape[2], 0.03, np.float32)
+
+    scattered = run(Scattered(flux), labels, replace(CFG, pretrain=replace(CFG.pretrain, snr=25.0)))
+    noisy = run(ArraySpectra(flux), labels, replace(CFG, pretrain=replace(CFG.pretrain, snr=20.0)))
+    np.testing.assert_allclose(scattered.loss, noisy.loss, rtol=1e-4)
+    assert not np.allclose(scattered.loss, plain.loss, rtol=1e-4)

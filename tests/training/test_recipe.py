@@ -24,14 +24,14 @@ def test_every_setting_of_the_loss_and_of_adam_is_either_compiled_in_or_traced()
     for part, given in ((recipe.loss, cfg.loss), (recipe.train, cfg.train)):
         for field in fields(part):
             assert getattr(part, field.name) == getattr(given, field.name)
-    np.testing.assert_allclose(hyper_of(cfg), [0.6, 0.4, 0.0, 0.2, 1e-3], rtol=1e-6)
+    np.testing.assert_allclose(hyper_of(cfg), [0.6, 0.4, 0.0, 0.2, 0.0, 1e-3], rtol=1e-6)
 
 
 def test_configs_that_differ_in_what_is_traced_have_one_recipe() -> None:
     cfg = PRESETS["compact"]
     other = replace(
         cfg,
-        loss=replace(cfg.loss, alpha_xp=1.0, alpha_apogee=0.0, l1=1.0, kl=2.0),
+        loss=replace(cfg.loss, alpha_xp=1.0, alpha_apogee=0.0, l1=1.0, kl=2.0, prior=3.0),
         optim=replace(cfg.optim, learning_rate=0.1),
         train=replace(cfg.train, seed=5),
     )

@@ -18,7 +18,7 @@ import pytest
 from astropy.table import Table
 
 from aspgap_jax import labels, synthesis
-from aspgap_jax.apstar import N_PIXELS
+from aspgap_jax.apstar import N_PIXELS, in_chips
 from aspgap_jax.catalogue.predictions import read_predictions
 from aspgap_jax.cli import main
 from aspgap_jax.config import (
@@ -43,6 +43,7 @@ from aspgap_jax.training.spectra_batches import training_count
 from aspgap_jax.training.step import EpochSummary, TrainState
 from support import TESTS
 from support.bundles import mixture, predicted_by_hand
+from support.cannon_files import made_up_cannon
 from support.made_up import made_up_stars
 
 CFG = Config(
@@ -461,6 +462,7 @@ from aspgap_jax.suite import evaluation
 from aspgap_jax.training.run import Settings, cross_validate
 from aspgap_jax.config import Execution, from_json
 from aspgap_jax.survey.store import write_training_store
+from support.cannon_files import made_up_cannon
 from support.made_up import made_up_stars
 
 folder = Path(sys.argv[1])
@@ -487,3 +489,28 @@ def test_another_label_is_one_row_and_no_other_change(tmp_path: Path) -> None:
     assert list(metrics["all"]) == ["teff", "logg", "m_h", "alpha_m", "c_m"]
     with h5py.File(tmp_path / "run" / "catalogue.h5") as file:
         assert {"com_xp", "e_com_xp"} <= set(file)
+
+
+def test_a_run_with_a_basis_and_a_cannon(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The basis is in the networks of the bundle, and hallucinated spectra are made of it."""
+    cfg = replace(CFG, model=replace(CFG.model, hallucinator_basis=2), cv=CrossValidation())
+    cfg = replace(cfg, train=replace(cfg.train, epochs=2), loss=replace(cfg.loss, prior=0.1))
+    file = made_up_cannon(tmp_path / "cannon.npz", training_labels=made_up_stars().labels)
+    (tmp_path / "config.json").write_text(to_json(cfg), encoding="utf-8")
+    command = ["crossval", "--data", str(store), "--select", "usable"]
+    command += ["--config", str(tmp_path / "config.json"), "--out", str(tmp_path / "run")]
+    assert main([*command, "--decoder-spectra", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "of the 40 labels for emulated spectra were outside of the Cannon's box" in said
+    assert "pre-trained on spectra emulated by a Cannon of real spectra" in said
+    networks, info = load_networks(tmp_path / "run")
+    assert info.apogee_spectra.startswith("spectra emulated by a Cannon of real spectra")
+    vectors = networks.decoder["basis"]["vectors"]
+    assert vectors.shape == (2, 2, N_PIXELS)
+    assert not vectors[..., ~in_chips].any()
+    assert networks.params.hallucinator["params"]["Dense_1"]["bias"].shape == (2, 2)
+    assert main([*command, "--decoder-spectra", str(tmp_path / "no.npz")]) == 2
+    assert main(command) == 2
+    assert "decoder_spectra is" in capsys.readouterr().err

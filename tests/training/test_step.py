@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aspgap_jax import model
+from aspgap_jax import basis, model
 from aspgap_jax.config import OptimForm
 from aspgap_jax.training.optimizer import make_optimizer
 from aspgap_jax.training.recipe import hyper_of, recipe_of
@@ -77,6 +77,34 @@ def test_penalties_reach_the_trainable_blocks_alone() -> None:
     shift = jax.tree.map(lambda a, b: np.asarray(b) - np.asarray(a), with_l1, without)
     expected = jax.tree.map(lambda p: 0.5 / n_stars * np.sign(np.asarray(p)), state.params)
     assert_close(shift, expected, atol=2e-6)
+
+
+def test_a_basis_is_out_of_reach_of_training_and_the_prior_pulls_the_components() -> None:
+    """With the prior alone in the objective, |z| shrinks; frozen parts are no parameters."""
+    stars, members, states = prepare()
+    cfg = replace(CFG, train=replace(CFG.train, noise=0.0), model=replace(CFG.model, dropout=0.0))
+    member = one(members, 0)
+    rng = np.random.default_rng(0)
+    mean, vectors = rng.normal(size=30), rng.normal(size=(3, 30))
+    frozen = basis.with_basis(member.decoder, *map(jnp.float32, (mean, vectors)))
+    nothing = jnp.zeros(())
+    hyper = hyper_of(cfg)._replace(alpha_apogee=nothing, l1=nothing, kl=nothing)
+    member = member._replace(decoder=frozen, hyper=hyper._replace(prior=jnp.float32(1.0)))
+    params = model.init(jax.random.key(0), cfg.model, n_xp=24, n_pixels=basis.width(frozen))
+    # What the XP decoder asks for moves nothing in the hallucinator.
+    optimizer = optax.sgd(0.02)
+    state = one(states, 0)._replace(params=params, opt_state=optimizer.init(params))
+    batch = make_batch(stars, member.scalers, member.train[:32], jnp.ones(32))
+    step = jax.jit(lambda state: train_step(state, batch, member, optimizer, recipe_of(cfg)))
+    after, summary = step(state)
+    z = model.hallucinator(cfg.model, 3).apply(
+        params.hallucinator, model.encode(cfg.model, params, batch.xp)
+    )
+    expected = 0.5 * np.square(np.asarray(z)).sum(axis=1).mean()
+    np.testing.assert_allclose(summary.terms.prior, expected, rtol=1e-5)
+    moved = after._replace(params=params._replace(hallucinator=after.params.hallucinator))
+    assert float(step(moved)[1].terms.prior) < 0.95 * expected
+    assert jax.tree.structure(after.params) == jax.tree.structure(params)
 
 
 def test_the_hallucinator_learns_through_the_frozen_decoder() -> None:

@@ -65,12 +65,13 @@ def test_points_become_hyperparameters(grid: ModuleType, tmp_path: Path) -> None
         out=tmp_path, alpha_apogee=(0.4, 0.5), l1=(0.0,), kl=(0.1, 0.2), learning_rate=(1e-3,)
     )
     got = np.array(grid.hypers(study, 1000.0))
-    # alpha_1, alpha_2, Lambda_1, Lambda_2, rate; the last dimension runs fastest.
+    # alpha_1, alpha_2, Lambda_1, Lambda_2, prior, rate; the last dimension runs fastest.
+    prior = study.config().loss.prior
     expected = [
-        [0.6, 0.4, 0.0, 100.0, 1e-3],
-        [0.6, 0.4, 0.0, 200.0, 1e-3],
-        [0.5, 0.5, 0.0, 100.0, 1e-3],
-        [0.5, 0.5, 0.0, 200.0, 1e-3],
+        [0.6, 0.4, 0.0, 100.0, prior, 1e-3],
+        [0.6, 0.4, 0.0, 200.0, prior, 1e-3],
+        [0.5, 0.5, 0.0, 100.0, prior, 1e-3],
+        [0.5, 0.5, 0.0, 200.0, prior, 1e-3],
     ]
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
