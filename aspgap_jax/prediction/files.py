@@ -341,13 +341,13 @@ def _read_file(
 
 
 def _with_gaia(task: FileTask, chunk: XPChunk, lookup: GaiaLookup | None) -> ReadStars:
-    g_mag = chunk.g_mag
-    ruwe = np.full(len(chunk), np.nan)
+    g_mag, ruwe = chunk.g_mag, chunk.ruwe
     if lookup is not None:
         _, columns = lookup.find(chunk.source_id)
-        ruwe = columns.get("ruwe", ruwe)
-        given = columns.get("phot_g_mean_mag", g_mag)
-        g_mag = np.where(np.isnan(given), g_mag, given)
+        g_mag, ruwe = (
+            np.where(np.isnan(given := columns.get(name, own)), own, given)
+            for name, own in (("phot_g_mean_mag", g_mag), ("ruwe", ruwe))
+        )
     return ReadStars(task, chunk, g_mag, ruwe)
 
 

@@ -9,92 +9,150 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+import jax
 import numpy as np
-from astropy.table import Column, Table
-from jaxtyping import Float, Int64
+from astropy.table import Table
+from jaxtyping import Bool, Float, Int32, Int64
+from tqdm import tqdm
 
-from aspgap_jax import flags
+from aspgap_jax import flags, labels
+from aspgap_jax.columns import Columns
 from aspgap_jax.config import PredictOptions
 from aspgap_jax.errors import InputError
-from aspgap_jax.prediction.batches import DEFAULT, BatchLabeller, LabelColumns
-from aspgap_jax.prediction.bundle import load_bundle
+from aspgap_jax.prediction.answers import REASON, as_given, as_table
+from aspgap_jax.prediction.batches import DEFAULT, BatchLabeller, BatchLabels, LabelColumns
+from aspgap_jax.prediction.bundle import Bundle, BundleInfo, load_bundle
+from aspgap_jax.prediction.output import NO_LABELS
 from aspgap_jax.preprocessing.stars import TrainingSet
-from aspgap_jax.survey.inputs import as_chunk
-from aspgap_jax.survey.xp import BadRow, XPChunk
-from aspgap_jax.survey.xp.assemble import Assembler
-from aspgap_jax.survey.xp.chunk import layout_of
+from aspgap_jax.survey.inputs import Delivery, as_chunk, expand, read_given, read_source
+from aspgap_jax.survey.xp import BadRow, XPChunk, releases
+from aspgap_jax.survey.xp.instrument import read_instrument
+from aspgap_jax.survey.xp.memory import InMemory, in_memory
 
 __all__ = ["Predictor"]
 
-# How errors call a table that is in no file.
+# How messages call a table that is in no file.
 TABLE = Path("the table")
+# Inputs that take no longer need no progress bar.
+SOON_S = 2.0
+IDS = "; pass source ids as 64-bit integers, as text of digits, or as pandas' Int64"
+
+T = TypeVar("T")
 
 
 class Predictor:
     """A bundle, ready to predict.
 
+    It can be pickled, so that Dask's workers and LSDB's ``map_partitions`` take it.
+
     Args:
         bundle: folder of a bundle or of a run; ``None``: the released one.
         options: how to predict.
+        release: the Gaia release of coefficients, a key of
+            :data:`aspgap_jax.survey.xp.releases.RELEASES`; empty: as the tables say.
+        instrument: file of the matrix that samples that release's coefficients.
 
     Attributes:
         info: what the bundle is.
 
     Raises:
-        InputError: there is no bundle, or it is damaged.
+        InputError: there is no bundle, it is damaged, or no such release or matrix.
     """
 
-    def __init__(self, bundle: str | Path | None = None, options: PredictOptions = DEFAULT) -> None:
-        model, self.info = load_bundle(None if bundle is None else Path(bundle))
-        self._labeller = BatchLabeller(model, self.info, options)
-        self._columns = LabelColumns(options)
+    def __init__(
+        self,
+        bundle: str | Path | None = None,
+        options: PredictOptions = DEFAULT,
+        *,
+        release: str = "",
+        instrument: str | Path | None = None,
+    ) -> None:
+        matrix = None if instrument is None else read_instrument(Path(instrument))
+        if release:
+            release = releases.release(release).name
+        name = "the released bundle" if bundle is None else str(bundle)
+        model, info = load_bundle(None if bundle is None else Path(bundle))
+        self._start(name, model, info, options, Delivery(release, matrix))
 
-    def __call__(self, table: Any) -> Any:
-        """Labels of the stars of a table with the columns of the Gaia archive.
+    def _start(
+        self,
+        name: str,
+        model: Bundle,
+        info: BundleInfo,
+        options: PredictOptions,
+        delivery: Delivery,
+    ) -> None:
+        self.info = info
+        self._name = name
+        self._model = model
+        self._options = options
+        self._delivery = delivery
+        self._labeller = BatchLabeller(model, info, options)
+        self._columns = LabelColumns(options)
+        self._values = self._columns.specs
+        self._specs = (*self._values, REASON)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        model = jax.tree.map(np.asarray, self._model)
+        return self._name, model, self.info, self._options, self._delivery
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._start(*state)
+
+    def __repr__(self) -> str:
+        info = self.info
+        takes = f"{info.representation} XP spectra of {info.n_xp} values"
+        if info.n_coefficients:
+            takes += f" or {info.n_coefficients} coefficients"
+        gives = ", ".join(f"{row.name} [{row.unit}]" for row in labels.LABELS)
+        return (
+            f"<Predictor of {self._name}: {len(info.members)} networks; takes {takes}; gives "
+            f"{gives}, their errors and flags>"
+        )
+
+    def __call__(self, stars: Any) -> Any:
+        """Labels of the stars of a table, or of files.
+
+        Names in any case, units, wavelength grids, lists in cells, sentinels and ids are
+        read as in files (:func:`aspgap_jax.survey.xp.read_xp`): what the archive, TOPCAT,
+        pandas, astropy or Arrow make of a table of XP spectra gives the labels of the file.
+        What was converted, replaced or guessed is told by warnings.
 
         Args:
-            table: a pandas DataFrame or an astropy Table (or a mapping of columns)
-                with ``source_id`` and the coefficients of BP and RP with their
-                errors, or ``flux`` and ``flux_error``; array columns hold an array
-                or the archive's text ``(1.0, 2.0, ...)`` in each row.
-                ``phot_g_mean_mag`` (or ``g_mag``) and ``ruwe`` are used where given.
+            stars: a DataFrame (pandas, polars), an astropy Table, an Arrow table, a
+                structured array, a mapping of columns, a list of rows, or one row, with
+                ``source_id`` (or an index of that name) and the coefficients of BP and RP
+                with their errors, or ``flux`` and ``flux_error``. ``phot_g_mean_mag`` (or
+                ``g_mag``) and ``ruwe`` are used where given. Or the path of a file or folder,
+                or a list of such.
 
         Returns:
-            A row for each row of ``table``, in its order; what cannot be predicted
-            has NaN labels and a flag that says why. A DataFrame with the index of
-            ``table`` where that is one, else an astropy Table with units and
-            descriptions.
+            A row for each star of a table, in its order, as the kind of table that was
+            given: a DataFrame with the index of ``stars``; an astropy Table with units and
+            descriptions, missing labels masked where ``stars`` has masks. A row without
+            labels has NaN, flags, and the reason in the column ``reason``. Of files, an
+            astropy Table in which rows that could not be read follow the others of their file.
 
         Raises:
-            InputError: the columns are missing, or no bundle takes such spectra.
+            InputError: it holds no XP spectra, or none of its rows can be read, or the bundle
+                takes no such spectra.
         """
-        names = [str(name) for name in (table.keys() if hasattr(table, "keys") else table.columns)]
-        layout = layout_of(names, TABLE, correlations=self._labeller.options.propagate == "full")
-        columns = {name: _cells(table[name]) for name in (*layout.arrays, *layout.scalars)}
-        rows = len(columns["source_id"])
-        ruwe = _numbers(_cells(table["ruwe"])) if "ruwe" in names else np.full(rows, np.nan)
-        bad: list[BadRow] = []
-        assembler = Assembler(TABLE, layout, max(rows, 1), bad.append)
-        assembler.add(columns, range(1, rows + 1))
-        chunks = list(assembler.rest())
-        lost = {row.row - 1: row.source_id for row in bad}
-        good = np.array([row for row in range(rows) if row not in lost], np.int64)
-        found = self._predict(XPChunk.concatenate(chunks), ruwe[good]) if chunks else {}
-        whole = {}
-        for spec in self._columns.specs:
-            # Rows that no spectrum could be read from.
-            fill = flags.bit("NOT_FINITE") if spec.name == "flags" else np.nan
-            out = np.full(rows, -1 if spec.name == "source_id" else fill, spec.dtype)
-            out[good] = found[spec.name] if found else out[good]
-            whole[spec.name] = out
-        for row, source_id in lost.items():
-            whole["source_id"][row] = source_id
-        return self._table(whole, table)
+        notes: list[str] = []
+        if (paths := _as_paths(stars)) is not None:
+            found = as_table(self._of_files(paths, notes), self._specs)
+        else:
+            given = in_memory(stars, TABLE)
+            columns = self._of_table(given, notes)
+            found = as_given(columns, self._specs, stars, one=given.one)
+        for note in dict.fromkeys(notes):
+            warnings.warn(note, stacklevel=2)
+        return found
 
     def arrays(
         self,
@@ -133,72 +191,126 @@ class Predictor:
                 labels=unknown,
                 label_error=unknown,
                 representation=representation,
+                columns={} if ruwe is None else {"ruwe": ruwe},
             )
         )
-        return self._table(self._predict(chunk, unknown if ruwe is None else ruwe), None)
-
-    def _predict(self, chunk: XPChunk, ruwe: np.ndarray) -> dict[str, np.ndarray]:
-        self._labeller.check(chunk)
         size = self._labeller.batch_size
-        blocks = []
-        for start in range(0, len(chunk), size):
-            part, rows = chunk[start : start + size], slice(start, start + size)
-            found = self._labeller(part, part.g_mag, ruwe[rows])
-            blocks.append(self._columns.of(part.source_id, part.g_mag, ruwe[rows], found))
-        if not blocks:
-            return {spec.name: np.empty(0, spec.dtype) for spec in self._columns.specs}
-        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+        parts = (chunk[start : start + size] for start in range(0, stars, size))
+        return as_table(self._labelled(parts, stars), self._specs)
 
-    def _table(self, columns: Mapping[str, np.ndarray], like: Any) -> Any:
-        if hasattr(like, "to_numpy") and hasattr(like, "index"):
-            # A DataFrame, so pandas is installed.
-            return type(like)(dict(columns), index=like.index)
-        return Table(
-            [
-                Column(
-                    columns[spec.name],
-                    name=spec.name,
-                    unit=spec.unit or None,
-                    description=spec.description,
-                )
-                for spec in self._columns.specs
-            ]
+    def _of_table(self, given: InMemory, notes: list[str]) -> Columns:
+        bad: list[BadRow] = []
+        begun: list[int] = []
+        chunks = read_given(
+            given.table,
+            TABLE,
+            chunk_size=self._labeller.batch_size,
+            correlations=self._options.propagate == "full",
+            on_bad_row=bad.append,
+            on_note=lambda note: notes.append(f"{TABLE}: {note}"),
+            on_stars=begun.extend,
+            delivery=self._delivery,
         )
+        good = self._labelled(chunks, given.rows)
+        if bad and not len(good["source_id"]):
+            cure = IDS if bad[0].what.startswith("source_id") else ""
+            raise InputError(f"{TABLE}: none of its rows can be read ({bad[0]}){cure}")
+        lost = [row.row for row in bad]
+        rows = np.concatenate([np.setdiff1d(begun, lost), lost]).astype(np.int64)
+        whole = self._joined([good, self._unread(bad)])
+        order = np.argsort(rows, kind="stable")
+        return {name: values[order] for name, values in whole.items()}
+
+    def _of_files(self, paths: Sequence[str], notes: list[str]) -> Columns:
+        """Columns of the stars of files; one that cannot be read fails alone."""
+        sources, left_out = expand(paths)
+        notes += left_out
+        blocks: list[Columns] = []
+        reasons: list[str] = []
+        for source in sources:
+            bad: list[BadRow] = []
+            said: list[str] = []
+            chunks = read_source(
+                source,
+                chunk_size=self._labeller.batch_size,
+                correlations=self._options.propagate == "full",
+                on_bad_row=bad.append,
+                on_note=said.append,
+                delivery=self._delivery,
+            )
+            try:
+                blocks.append(self._labelled(chunks))
+            except InputError as error:
+                bad = [BadRow(0, -1, str(error))]
+            notes += [f"{source.path}: {note}" for note in said]
+            told = [
+                row._replace(
+                    what=row.what if str(source.path) in row.what else f"{source.path}, {row}"
+                )
+                for row in bad
+            ]
+            blocks.append(self._unread(told))
+            reasons += [row.what for row in told]
+        columns = self._joined(blocks)
+        if reasons and len(columns["source_id"]) == len(reasons):
+            raise InputError(reasons[0])
+        return columns
+
+    def _labelled(self, chunks: Iterable[XPChunk], stars: int | None = None) -> Columns:
+        """The columns of the stars of chunks."""
+        blocks: list[Columns] = []
+        # Silent where stderr is no terminal, and where there is little to do.
+        with tqdm(total=stars, unit="star", desc="labels", disable=None, delay=SOON_S) as bar:
+            for chunk, found in _one_ahead(self._computed(chunks)):
+                block = self._columns.of(chunk.source_id, chunk.g_mag, chunk.ruwe, found)
+                known = np.isfinite(block[self._columns.first])
+                blocks.append(block | {REASON.name: _why_not(known, block["flags"])})
+                bar.update(len(chunk))
+        return self._joined(blocks)
+
+    def _computed(self, chunks: Iterable[XPChunk]) -> Iterator[tuple[XPChunk, BatchLabels]]:
+        for chunk in chunks:
+            self._labeller.check(chunk)
+            yield chunk, self._labeller(chunk, chunk.g_mag, chunk.ruwe)
+
+    def _unread(self, bad: Sequence[BadRow]) -> Columns:
+        """The columns of rows that no spectrum could be read from."""
+        fill = {"source_id": -1, "flags": flags.bit("NOT_FINITE")}
+        return {
+            **{s.name: np.full(len(bad), fill.get(s.name, np.nan), s.dtype) for s in self._values},
+            "source_id": np.array([row.source_id for row in bad], np.int64),
+            REASON.name: np.array([row.what for row in bad], np.str_),
+        }
+
+    def _joined(self, blocks: Sequence[Columns]) -> Columns:
+        blocks = [self._unread(()), *blocks]
+        return {s.name: np.concatenate([block[s.name] for block in blocks]) for s in self._specs}
 
 
-def _cells(column: Any) -> list[Any] | np.ndarray:
-    """A column as the readers hand theirs over: numbers, or arrays and ``None``."""
-    values = column.to_numpy() if hasattr(column, "to_numpy") else column
-    if np.ma.isMaskedArray(values):
-        values = values.filled(np.nan) if values.dtype.kind == "f" else values.tolist()
-    if not isinstance(values, np.ndarray) or values.dtype.kind == "O":
-        return [_cell(value) for value in values]
-    if values.dtype.kind in "US":
-        return [_cell(str(value)) for value in values]
-    return values.astype(values.dtype.newbyteorder("="))
-
-
-def _cell(value: Any) -> Any:
-    if np.ma.isMaskedArray(value):
-        value = value.filled(np.nan)
-    if isinstance(value, str):
-        return _from_text(value)
-    missing = value is None or value is np.ma.masked or (np.ndim(value) == 0 and value != value)
-    return None if missing else value
-
-
-def _from_text(text: str) -> np.ndarray | None:
-    """An array as the archive's CSV writes it: ``[1.0, null]`` or ``(1.0, 2.0)``."""
-    inside = text.strip().removeprefix("[").removeprefix("(").removesuffix("]").removesuffix(")")
-    if not inside or inside.lower() in ("null", "nan"):
+def _as_paths(stars: Any) -> list[str] | None:
+    """The paths that were given, or ``None`` if it is something else."""
+    given = [stars] if isinstance(stars, str | os.PathLike) else stars
+    if not isinstance(given, list | tuple) or not given:
         return None
-    try:
-        return np.array(json.loads(f"[{inside}]"), np.float64)
-    except ValueError:
-        raise InputError(
-            f"{TABLE}: a cell of an array column is {text[:40]!r}; pass arrays of numbers"
-        ) from None
+    if not all(isinstance(path, str | os.PathLike) for path in given):
+        return None
+    return [str(Path(path).expanduser()) for path in given]
 
 
-def _numbers(values: list[Any] | np.ndarray) -> np.ndarray:
-    return np.array([np.nan if value is None else value for value in values], np.float64)
+def _one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The items, each after the next one was begun: the device works while the host reads."""
+    held: list[T] = []
+    for item in items:
+        held.append(item)
+        if len(held) > 1:
+            yield held.pop(0)
+    yield from held
+
+
+def _why_not(known: Bool[np.ndarray, " star"], bits: Int32[np.ndarray, " star"]) -> np.ndarray:
+    """Why stars have no labels, in the words of the flags; empty where they have some."""
+    meaning = {flag.name: flag.meaning for flag in flags.FLAGS}
+    told = np.full(len(known), "", np.object_)
+    for name in NO_LABELS:
+        told[~known & (bits & flags.bit(name) != 0) & (told == "")] = f"{name}: {meaning[name]}"
+    return told.astype(np.str_)

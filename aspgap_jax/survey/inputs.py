@@ -22,9 +22,20 @@ from aspgap_jax.survey.sample import load_sample, sample_path
 from aspgap_jax.survey.xp import BANDS, OnBadRow, OnNote, XPChunk, read_xp
 from aspgap_jax.survey.xp.chunk import BASES
 from aspgap_jax.survey.xp.instrument import Instrument, as_sampled
+from aspgap_jax.survey.xp.read import OnStars, read_table
 from aspgap_jax.survey.xp.releases import of_coefficients
+from aspgap_jax.survey.xp.table import Table
 
-__all__ = ["AS_IT_SAYS", "Delivery", "Expanded", "Source", "as_chunk", "expand", "read_source"]
+__all__ = [
+    "AS_IT_SAYS",
+    "Delivery",
+    "Expanded",
+    "Source",
+    "as_chunk",
+    "expand",
+    "read_given",
+    "read_source",
+]
 
 SAMPLE = "sample"
 
@@ -147,20 +158,65 @@ def read_source(
     elif _is_training_store(source.path):
         yield from _read_training_store(source.path, chunk_size)
     else:
-        matrix = delivery.instrument
-        for chunk in read_xp(
+        chunks = read_xp(
             source.path,
             chunk_size=chunk_size,
             correlations=correlations,
             release=delivery.release,
             on_bad_row=on_bad_row,
             on_note=on_note,
-        ):
-            if matrix is not None and chunk.representation == "continuous":
-                own = not chunk.release or chunk.release == matrix.release
-                yield as_sampled(chunk, matrix) if own else chunk
-            else:
-                yield chunk
+        )
+        yield from _delivered(chunks, delivery)
+
+
+def read_given(
+    table: Table,
+    where: Path,
+    *,
+    chunk_size: int,
+    correlations: bool,
+    on_bad_row: OnBadRow,
+    on_note: OnNote,
+    on_stars: OnStars,
+    delivery: Delivery = AS_IT_SAYS,
+) -> Iterator[XPChunk]:
+    """Chunks of stars of a table that is in no file, read as :func:`read_source` reads files.
+
+    Args:
+        table: of :func:`aspgap_jax.survey.xp.memory.in_memory`.
+        where: what messages call it.
+        chunk_size: stars a chunk.
+        correlations: whether to read them.
+        on_bad_row: called with each row that is left out.
+        on_note: called with what was converted, replaced or guessed.
+        on_stars: called with the rows in which the next stars begin, the bad ones among them.
+        delivery: release and instrument matrix.
+
+    Returns:
+        An iterator of chunks.
+    """
+    chunks = read_table(
+        table,
+        where,
+        chunk_size=chunk_size,
+        correlations=correlations,
+        release=delivery.release,
+        on_bad_row=on_bad_row,
+        on_note=on_note,
+        on_stars=on_stars,
+    )
+    yield from _delivered(chunks, delivery)
+
+
+def _delivered(chunks: Iterator[XPChunk], delivery: Delivery) -> Iterator[XPChunk]:
+    """Coefficients as samples, where they are of the release of the matrix, or of none known."""
+    matrix = delivery.instrument
+    for chunk in chunks:
+        if matrix is not None and chunk.representation == "continuous":
+            own = not chunk.release or chunk.release == matrix.release
+            yield as_sampled(chunk, matrix) if own else chunk
+        else:
+            yield chunk
 
 
 def _is_training_store(path: Path) -> bool:
@@ -215,6 +271,7 @@ def as_chunk(stars: TrainingSet) -> XPChunk:
         n_bp=n_bp,
         wavelength=stars.wavelength,
         g_mag=stars.g_mag,
+        ruwe=np.asarray(stars.columns.get("ruwe", np.full(len(stars), np.nan)), np.float64),
         present=present,
         n_relevant_bases=np.full(present.shape, -1, np.int32),
         n_measurements=np.full(present.shape, -1, np.int32),

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from aspgap_jax.survey.xp.damage import reading
 from aspgap_jax.survey.xp.table import Column, RawBatch, Stated, Table
 
-__all__ = ["arrow_tables"]
+__all__ = ["arrow_in_memory", "arrow_tables", "arrow_values"]
 
 ATTRIBUTES = b"PANDAS_ATTRS"
 UNIT = (b"unit", b"units")
@@ -40,6 +40,24 @@ def arrow_tables(file: Path, path: Path) -> Iterator[Table]:
             yield _parquet(raw, path)
         else:
             yield _feather(raw, path, magic)
+
+
+def arrow_in_memory(table: pa.Table, where: Path) -> Table:
+    """A table of Arrow that is in no file.
+
+    Args:
+        table: of Arrow.
+        where: the name to show in messages.
+
+    Returns:
+        The table.
+    """
+
+    def batches(names: Sequence[str], size: int) -> Iterator[RawBatch]:
+        for part in table.select(list(names)).to_batches(size):
+            yield _batch(part, names)
+
+    return _table(table.schema, batches, where)
 
 
 def _parquet(raw: Any, path: Path) -> Table:
@@ -102,11 +120,18 @@ def _table(schema: pa.Schema, batches: Any, path: Path) -> Table:
 
 
 def _batch(part: pa.RecordBatch, names: Sequence[str]) -> dict[str, Any]:
-    return {name: _values(part.column(part.schema.get_field_index(name))) for name in names}
+    return {name: arrow_values(part.column(part.schema.get_field_index(name))) for name in names}
 
 
-def _values(column: Any) -> Any:
-    """An Arrow column as NumPy: rows of equal length as one 2-D array."""
+def arrow_values(column: pa.Array) -> Any:
+    """An Arrow column as NumPy: rows of equal length as one 2-D array.
+
+    Args:
+        column: of numbers, text, or lists.
+
+    Returns:
+        An array, or a list of cells with ``None`` where one is missing.
+    """
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     kind = column.type

@@ -23,6 +23,7 @@ from aspgap_jax.survey.xp.chunk import (
     INTEGERS,
     MISSING,
     N_PARAMETERS,
+    RUWE,
     SOURCE_ID,
     WAVELENGTH,
     BadRow,
@@ -249,6 +250,7 @@ class Assembler:
                 WAVELENGTH if not continuous and coefficients.shape[1] == len(WAVELENGTH) else None
             ),
             g_mag=np.full(stars, np.nan) if g_mag is None else g_mag,
+            ruwe=columns.get(RUWE, np.full(stars, np.nan)),
             present=present,
             **counts,
             **{name: per_band(name) for name in FLOATS},

@@ -7,7 +7,7 @@ that no row of a file shows; otherwise they are read from the data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,16 @@ from jaxtyping import Bool, Float, Int32, Int64
 from aspgap_jax.errors import InputError
 from aspgap_jax.survey.xp.releases import DEFAULT, RELEASES
 
-__all__ = ["BANDS", "BASES", "WAVELENGTH", "BadRow", "XPChunk", "XPLayout", "layout_of"]
+__all__ = [
+    "BANDS",
+    "BASES",
+    "WAVELENGTH",
+    "BadRow",
+    "XPChunk",
+    "XPLayout",
+    "layout_of",
+    "regrouped",
+]
 
 BANDS = ("bp", "rp")
 _NAMES = RELEASES[DEFAULT].names
@@ -26,6 +35,7 @@ BASES = (RELEASES[DEFAULT].coefficients or (55, 55))[0]
 SOURCE_ID = _NAMES.source_id
 G_MAG = _NAMES.g_mag
 SAMPLED = (_NAMES.flux, _NAMES.flux_error)
+RUWE = "ruwe"
 # Per band, after the prefix "bp_" or "rp_".
 COEFFICIENTS, ERRORS, CORRELATIONS = _NAMES.coefficients, _NAMES.errors, _NAMES.correlations
 N_PARAMETERS = _NAMES.n_parameters
@@ -127,7 +137,7 @@ def layout_of(
     """
     found = tuple(columns)
     have = set(found)
-    g_mag = tuple(name for name in G_MAG if name in have)[:1]
+    given = (*tuple(name for name in G_MAG if name in have)[:1], *({RUWE} & have))
     continuous = tuple(f"{band}_{name}" for band in BANDS for name in (COEFFICIENTS, ERRORS))
     if SOURCE_ID in have and have.issuperset(continuous):
         pairs = tuple(f"{band}_{CORRELATIONS}" for band in BANDS)
@@ -145,12 +155,12 @@ def layout_of(
             correlations=pairs if correlations else (),
             n_parameters=tuple(name for name in n_parameters if name in have),
             integers=tuple(name for name in integers if name in have),
-            floats=(*(name for name in floats if name in have), *g_mag),
+            floats=(*(name for name in floats if name in have), *given),
         )
     if SOURCE_ID in have and have.issuperset(SAMPLED):
         if correlations:
             raise InputError(f"{path}: sampled spectra have no correlations; read it without")
-        return XPLayout("sampled", SAMPLED, (), (), (), g_mag)
+        return XPLayout("sampled", SAMPLED, (), (), (), given)
     names = found if shown is None else tuple(shown)
     has = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
     raise InputError(
@@ -177,6 +187,7 @@ class XPChunk:
         n_bp: how many of the ``xp`` columns are BP coefficients; 0 for ``sampled``.
         wavelength: ``[xp]`` in nm for ``sampled`` on the DR3 grid, else ``None``.
         g_mag: Gaia G, mag, ``[star]``; NaN where the file has none.
+        ruwe: Gaia's ruwe, ``[star]``; NaN where the file has none.
         present: whether the star has the band, ``[star, band]``. The ``band`` axis
             is BP, RP for ``continuous`` and has length 0 for ``sampled``.
         n_relevant_bases: coefficients above the noise, ``[star, band]``.
@@ -199,6 +210,7 @@ class XPChunk:
     n_bp: int
     wavelength: Float[np.ndarray, " xp"] | None
     g_mag: Float[np.ndarray, " star"]
+    ruwe: Float[np.ndarray, " star"]
     present: Bool[np.ndarray, "star band"]
     n_relevant_bases: Int32[np.ndarray, "star band"]
     n_measurements: Int32[np.ndarray, "star band"]
@@ -235,3 +247,43 @@ class XPChunk:
     def band(self, band: int) -> slice:
         """The ``xp`` columns of BP (0) or RP (1)."""
         return slice(0, self.n_bp) if band == 0 else slice(self.n_bp, None)
+
+
+def regrouped(chunks: Iterator[XPChunk], size: int) -> Iterator[XPChunk]:
+    """Chunks of ``size`` stars from smaller ones, as far as these are of one kind.
+
+    Args:
+        chunks: of one file.
+        size: stars.
+
+    Yields:
+        The same stars.
+    """
+    held: list[XPChunk] = []
+    stars = 0
+
+    def key(chunk: XPChunk) -> tuple[object, ...]:
+        width, on_grid = chunk.coefficients.shape[1], chunk.wavelength is not None
+        return chunk.representation, width, chunk.n_bp, on_grid, chunk.release
+
+    try:
+        for chunk in chunks:
+            if held and key(held[0]) != key(chunk):
+                yield XPChunk.concatenate(held)
+                held, stars = [], 0
+            if not held and len(chunk) == size:
+                yield chunk
+                continue
+            held.append(chunk)
+            stars += len(chunk)
+            if stars >= size:
+                whole = XPChunk.concatenate(held)
+                yield whole[:size]
+                held = [whole[size:]] if stars > size else []
+                stars -= size
+    except InputError:
+        if held:
+            yield XPChunk.concatenate(held)
+        raise
+    if held:
+        yield XPChunk.concatenate(held)

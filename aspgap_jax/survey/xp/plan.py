@@ -24,6 +24,7 @@ from aspgap_jax.survey.xp.chunk import (
     G_MAG,
     INTEGERS,
     N_PARAMETERS,
+    RUWE,
     SAMPLED,
     SOURCE_ID,
     WAVELENGTH,
@@ -168,7 +169,7 @@ def plan_of(table: Table, path: Path, notes: Notes, *, correlations: bool) -> Pl
 def _columns(names: Names, notes: Notes) -> dict[str, str | Series]:
     """Every column of the archive that the table has, in one column or in many."""
     found: dict[str, str | Series] = {}
-    for name in (SOURCE_ID, *G_MAG):
+    for name in (SOURCE_ID, *G_MAG, RUWE):
         if (column := names.find(name)) is not None:
             found[name] = column
     for band in BANDS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,22 +15,23 @@ import h5py
 from aspgap_jax.errors import InputError
 from aspgap_jax.survey.xp import releases
 from aspgap_jax.survey.xp.assemble import Assembler, OnBadRow
-from aspgap_jax.survey.xp.chunk import BadRow, XPChunk
+from aspgap_jax.survey.xp.chunk import BadRow, XPChunk, regrouped
 from aspgap_jax.survey.xp.damage import reading
 from aspgap_jax.survey.xp.detect import BROKEN_STREAM, OpenedXP, open_xp
 from aspgap_jax.survey.xp.header import Header, read_header
 from aspgap_jax.survey.xp.loose import loose_table
 from aspgap_jax.survey.xp.notes import Notes, OnNote
 from aspgap_jax.survey.xp.plan import NoSpectra, Plan, plan_of
-from aspgap_jax.survey.xp.stars import LongRows, finished, is_long, star_rows
+from aspgap_jax.survey.xp.stars import LongRows, StarRows, finished, is_long, star_rows
 from aspgap_jax.survey.xp.store import is_store, read_parts, read_store
 from aspgap_jax.survey.xp.table import Stated, Table
 from aspgap_jax.survey.xp.text import is_archive_row, read_text
 from aspgap_jax.survey.xp.votable import votable_tables
 
-__all__ = ["CHUNK_SIZE", "read_xp"]
+__all__ = ["CHUNK_SIZE", "OnStars", "read_table", "read_xp"]
 
 CHUNK_SIZE = 4096
+OnStars = Callable[[Sequence[int]], None]
 # GaiaXPy writes the grid of a csv file into another one beside it.
 SAMPLING = ("_sampling.csv", "pos")
 # Lines that are looked at to tell the archive's text from other.
@@ -100,12 +101,57 @@ def read_xp(
         for chunk in read_parts(path, chunk_size=chunk_size):
             yield _of_release(chunk, release)
         return
+    yield from _noted(regrouped(reader.file(path, path), chunk_size), reader.notes, path, on_note)
+
+
+def read_table(
+    table: Table,
+    where: Path,
+    *,
+    chunk_size: int = CHUNK_SIZE,
+    correlations: bool = False,
+    release: str = "",
+    on_bad_row: OnBadRow | None = None,
+    on_note: OnNote | None = None,
+    on_stars: OnStars | None = None,
+) -> Iterator[XPChunk]:
+    """Read a table that is in no file as :func:`read_xp` reads those of files.
+
+    Args:
+        table: of :func:`aspgap_jax.survey.xp.memory.in_memory`.
+        where: what messages call it.
+        chunk_size: stars a chunk.
+        correlations: whether to read the correlation matrices too.
+        release: the Gaia release of the spectra; empty: as the table says.
+        on_bad_row: called with each row that is left out. ``None``: raise instead.
+        on_note: called with what was converted or guessed. ``None``: they are warnings.
+        on_stars: called with the rows, from 1, in which the next stars begin, the bad ones
+            among them: the others are those of the chunks, in this order.
+
+    Returns:
+        An iterator of chunks.
+
+    Raises:
+        InputError: it is no XP table; or a row is bad and ``on_bad_row`` is ``None``.
+    """
+    if release:
+        release = releases.release(release).name
+    reader = _Reader(chunk_size, correlations, release, on_bad_row, on_stars)
+    plan = plan_of(table, where, reader.notes, correlations=correlations)
+    chunks = regrouped(reader.rows(table, plan, where), chunk_size)
+    yield from _noted(chunks, reader.notes, where, on_note)
+
+
+def _noted(
+    chunks: Iterator[XPChunk], notes: Notes, path: Path, on_note: OnNote | None
+) -> Iterator[XPChunk]:
+    """The chunks, and what there is to say after the last of them."""
     try:
-        yield from _regrouped(reader.file(path, path), chunk_size)
+        yield from chunks
     except InputError:
-        _say(reader.notes, path, on_note)
+        _say(notes, path, on_note)
         raise
-    _say(reader.notes, path, on_note)
+    _say(notes, path, on_note)
 
 
 def _say(notes: Notes, path: Path, on_note: OnNote | None) -> None:
@@ -113,7 +159,7 @@ def _say(notes: Notes, path: Path, on_note: OnNote | None) -> None:
         if on_note is not None:
             on_note(line)
         else:
-            warnings.warn(f"{path}: {line}", stacklevel=3)
+            warnings.warn(f"{path}: {line}", stacklevel=4)
 
 
 @dataclass
@@ -124,6 +170,7 @@ class _Reader:
     correlations: bool
     release: str
     on_bad_row: OnBadRow | None
+    on_stars: OnStars | None = None
     notes: Notes = field(default_factory=Notes)
 
     def file(self, file: Path, path: Path) -> Iterator[XPChunk]:
@@ -185,7 +232,7 @@ class _Reader:
         table = replace(table, stated=stated)
         plan = plan_of(table, path, self.notes, correlations=self.correlations)
         if not _is_archive_text(opened.head, header, plan):
-            yield from self._rows(table, plan, path)
+            yield from self.rows(table, plan, path)
             return
         canonical = {found: name for name, found in plan.source.items()}
         names = tuple(canonical.get(name, name) for name in header.columns)
@@ -245,7 +292,7 @@ class _Reader:
                 continue
             # A table without rows is a table of spectra all the same.
             good = True
-            yield from self._rows(table, plan, path)
+            yield from self.rows(table, plan, path)
         if not good and others:
             raise _closest(others)
         for table, why in others:
@@ -256,7 +303,7 @@ class _Reader:
                 shown = ", ".join(table.names[:4]) + (", ..." if table.names[4:] else "")
                 self.notes.add(f"{table.place} holds no XP spectra and was left out: has {shown}")
 
-    def _rows(self, table: Table, plan: Plan, path: Path) -> Iterator[XPChunk]:
+    def rows(self, table: Table, plan: Plan, path: Path) -> Iterator[XPChunk]:
         """Chunks of one table."""
         assembler = Assembler(path, plan.layout, self.chunk_size, self.on_bad_row, table.place)
         long: LongRows | None = None
@@ -270,7 +317,7 @@ class _Reader:
             else:
                 stars = long.add(raw, first)
                 assembler.row += len(next(iter(raw.values())))
-            assembler.add(stars.batch, stars.rows)
+            self._take(assembler, stars)
             for chunk in assembler.full():
                 yield finished(plan, chunk, self.release, self.notes)
         if plan.ids is not None and long is None and assembler.row > 1:
@@ -279,10 +326,14 @@ class _Reader:
                 f"column source_id"
             )
         if long is not None:
-            stars = long.finish()
-            assembler.add(stars.batch, stars.rows)
+            self._take(assembler, long.finish())
         for chunk in assembler.rest():
             yield finished(plan, chunk, self.release, self.notes)
+
+    def _take(self, assembler: Assembler, stars: StarRows) -> None:
+        assembler.add(stars.batch, stars.rows)
+        if self.on_stars is not None:
+            self.on_stars(stars.rows)
 
 
 def _closest(others: list[tuple[Table, InputError]]) -> InputError:
@@ -333,38 +384,6 @@ def _of_release(chunk: XPChunk, release: str) -> XPChunk:
 def _no_correlations(path: Path, correlations: bool) -> None:
     if correlations:
         raise InputError(f"{path}: an XP store has no correlations; read the original files")
-
-
-def _regrouped(chunks: Iterator[XPChunk], size: int) -> Iterator[XPChunk]:
-    """Chunks of ``size`` stars from smaller ones, as far as these are of one kind."""
-    held: list[XPChunk] = []
-    stars = 0
-
-    def key(chunk: XPChunk) -> tuple[object, ...]:
-        width, on_grid = chunk.coefficients.shape[1], chunk.wavelength is not None
-        return chunk.representation, width, chunk.n_bp, on_grid, chunk.release
-
-    try:
-        for chunk in chunks:
-            if held and key(held[0]) != key(chunk):
-                yield XPChunk.concatenate(held)
-                held, stars = [], 0
-            if not held and len(chunk) == size:
-                yield chunk
-                continue
-            held.append(chunk)
-            stars += len(chunk)
-            if stars >= size:
-                whole = XPChunk.concatenate(held)
-                yield whole[:size]
-                held = [whole[size:]] if stars > size else []
-                stars -= size
-    except InputError:
-        if held:
-            yield XPChunk.concatenate(held)
-        raise
-    if held:
-        yield XPChunk.concatenate(held)
 
 
 @contextmanager

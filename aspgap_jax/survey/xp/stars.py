@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.survey.sentinels import is_sentinel
+from aspgap_jax.survey.sentinels import is_sentinel, without_sentinels
 from aspgap_jax.survey.xp import units
 from aspgap_jax.survey.xp.cells import Fault, as_list, id_of, list_cells, scalar_cells
 from aspgap_jax.survey.xp.chunk import SAMPLED, SOURCE_ID, WAVELENGTH, XPChunk
@@ -201,16 +202,26 @@ def finished(plan: Plan, chunk: XPChunk, release: str, notes: Notes) -> XPChunk:
     """
     if chunk.representation == "sampled":
         chunk = _in_units(plan, _on_grid(plan, chunk, notes), notes)
-    missing = np.zeros(len(chunk), bool)
-    if np.isfinite(chunk.g_mag).any():
-        missing = is_sentinel(chunk.g_mag, "magnitude")
-    if missing.any():
-        for number, count in zip(*np.unique(chunk.g_mag[missing], return_counts=True), strict=True):
-            notes.add(f"G is {number:g}, which stands for a missing one: read as none", int(count))
-        chunk = replace(chunk, g_mag=np.where(missing, np.nan, chunk.g_mag))
+    chunk = replace(
+        chunk,
+        g_mag=_measured("G", chunk.g_mag, "magnitude", notes),
+        ruwe=_measured("ruwe", chunk.ruwe, "ruwe", notes),
+    )
     if chunk.representation == "continuous":
         chunk = replace(chunk, release=release or _release(plan, chunk))
     return chunk
+
+
+def _measured(
+    what: str, values: Float[np.ndarray, " star"], kind: str, notes: Notes
+) -> Float[np.ndarray, " star"]:
+    """A number a star, NaN where it stands for a missing one."""
+    if not np.isfinite(values).any():
+        return values
+    found = without_sentinels(values, kind)
+    for number, count in found.replaced.items():
+        notes.add(f"{what} is {number:g}, which stands for a missing one: read as none", count)
+    return found.values
 
 
 def _on_grid(plan: Plan, chunk: XPChunk, notes: Notes) -> XPChunk:

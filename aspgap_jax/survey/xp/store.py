@@ -212,6 +212,7 @@ def _chunk_of(file: h5py.File, rows: slice) -> XPChunk:
         n_bp=n_bp,
         wavelength=WAVELENGTH if on_grid else None,
         g_mag=columns["g_mag"],
+        ruwe=np.full(n, np.nan),
         present=columns["present"],
         n_relevant_bases=columns["n_relevant_bases"].astype(np.int32),
         n_measurements=columns["n_measurements"].astype(np.int32),
