@@ -33,7 +33,7 @@ __all__ = [
     "SPECTRA",
     "UNFLAGGED",
     "Selection",
-    "apogee_snr_above",
+    "snr_above",
     "is_luminous",
     "on_main_sequence_or_rgb",
     "pseudo_luminosity",
@@ -217,16 +217,19 @@ def snr_conditions(
     )
 
 
-def apogee_snr_above(bound: float) -> Condition:
+def snr_above(bound: float) -> Condition:
     """Condition 10 of Table 1, with its bound as an argument.
 
+    The column is APOGEE's S/N in a training store; the sample has no such column, and
+    the median S/N of the XP spectrum stands in for it.
+
     Args:
-        bound: APOGEE's S/N that a star must exceed.
+        bound: S/N that a star must exceed.
 
     Returns:
         The condition, on the column ``snr``.
     """
-    return _above("APOGEE S/N", "snr", bound)
+    return _above("S/N", "snr", bound)
 
 
 def _finite_spectrum(columns: Columns) -> Bool[np.ndarray, " star"]:
@@ -264,7 +267,7 @@ GIANTS: tuple[Condition, ...] = (
     *USABLE,
     _below("Teff", "teff", 5500.0, " K"),
     _below("log g", "logg", 3.8),
-    apogee_snr_above(50.0),
+    snr_above(50.0),
     _above("[M/H]", "m_h", -2.5),
     _below("error of [alpha/M]", "e_alpha_m", 0.03),
     _below("error of [M/H]", "e_m_h", 0.03),
@@ -273,7 +276,7 @@ GIANTS: tuple[Condition, ...] = (
 BROAD: tuple[Condition, ...] = (
     *USABLE,
     *(_within(label, label.name) for label in LABELS[:3]),
-    apogee_snr_above(50.0),
+    snr_above(50.0),
     _below("error of [alpha/M]", "e_alpha_m", 0.05),
     _below("error of [M/H]", "e_m_h", 0.05),
 )
@@ -283,7 +286,7 @@ TABLE_1: tuple[Condition, ...] = (
     *(_within(label, label.name) for label in LABELS),
     _on_sequence("teff", "logg"),
     *(_error_at_most(label) for label in LABELS),
-    apogee_snr_above(200.0),
+    snr_above(200.0),
 )
 
 SELECTIONS: Mapping[str, Selection] = {

@@ -82,8 +82,9 @@ def verify(path: Path) -> None:
 def load_sample() -> TrainingSet:
     """All unique stars of the library, in physical units, unselected.
 
-    Of rows with one Gaia id, the one with the highest APOGEE S/N is kept, the
-    first of them where that does not decide.
+    Of rows with one Gaia id, the one with the highest ``snr`` is kept, the first
+    of them where that does not decide. That column is the median of flux over error of
+    the XP spectrum: the library does not have APOGEE's S/N.
 
     Returns:
         39,851 stars; labels that were not measured are NaN. ``[Fe/H]`` stands in
@@ -128,6 +129,7 @@ def load_sample() -> TrainingSet:
             provenance={
                 "sample": f"{PACKAGE} 1.0.0, {FILE}",
                 "sha256": SHA256,
-                "labels": "APOGEE DR17; [Fe/H] stands in for [M/H]",
+                "labels": "APOGEE DR17; [Fe/H] stands in for [M/H], and the S/N of the XP "
+                "spectrum for that of APOGEE",
             },
         )

@@ -13,7 +13,7 @@ from aspgap_jax.preprocessing.cuts import apply_cuts, format_cuts
 from aspgap_jax.preprocessing.selection import (
     CATALOGUE_SELECTIONS,
     SELECTIONS,
-    apogee_snr_above,
+    snr_above,
     is_luminous,
     on_main_sequence_or_rgb,
     pseudo_luminosity,
@@ -83,8 +83,8 @@ def test_kept_stars_pass_the_cuts_on_labels_that_they_lack() -> None:
 def test_no_star_left_names_the_cut() -> None:
     stars = made_up_stars(5)
     stars.columns["snr"][:] = 10.0
-    with pytest.raises(InputError, match="no star is left after the cut 'APOGEE S/N > 200'"):
-        apply_cuts(stars, [apogee_snr_above(200.0)])
+    with pytest.raises(InputError, match="no star is left after the cut 'S/N > 200'"):
+        apply_cuts(stars, [snr_above(200.0)])
 
 
 def with_columns(**columns: list[float]) -> TrainingSet:
@@ -118,7 +118,7 @@ def test_a_training_set_without_a_column_is_one_clear_line() -> None:
     with pytest.raises(InputError) as caught:
         apply_cuts(stars, SELECTIONS["table_1"], table="train.h5")
     assert str(caught.value) == (
-        "the cut 'APOGEE S/N > 200' needs the column snr, which train.h5 does not have; prepare "
+        "the cut 'S/N > 200' needs the column snr, which train.h5 does not have; prepare "
         "it with that column (`aspgap prepare`), or select by fewer (--select usable)"
     )
 

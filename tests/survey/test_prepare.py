@@ -112,7 +112,7 @@ def test_every_cut_counts_the_stars_it_removes(inputs: Inputs) -> None:
         "no ASPCAP flag TEFF_WARN or TEFF_BAD": 1,
         "on the main sequence or the RGB (Table 1, condition 5)": 1,
         "error of m_h <= 0.02 dex": 1,
-        "APOGEE S/N > 200": 1,
+        "S/N > 200": 1,
         "S/N of RP coefficients 1-10 > 100": 1,
     }
     assert read_training_store(inputs.out).source_id.tolist() == [IDS[5]]
@@ -310,7 +310,7 @@ def test_ingest_prepare_train_as_a_user_types_it(
     assert main([*prepare, "--select", "giants", *spectra]) == 0
     printed = capsys.readouterr().out
     assert f"wrote {len(giants):,} stars to {inputs.out}" in printed
-    assert "APOGEE S/N > 50" in printed
+    assert "S/N > 50" in printed
     settings = inputs.folder / "tiny.json"
     settings.write_text(to_json(replace(TINY, train=Training(epochs=1, batch_size=32))))
     train = ["train", "--data", str(inputs.out), "--select", "giants", "--out", str(run)]

@@ -25,6 +25,9 @@ def test_the_sample_gives_the_benchmark_selection() -> None:
     assert stars.xp.shape == (19_686, 343)
     assert labels.names() == ("teff", "logg", "m_h", "alpha_m")
     assert stars.columns["apogee_id"][0].startswith("2M")
+    # The S/N is that of the XP spectrum, whatever library and cuts may call it.
+    ratio = np.median(stars.xp / stars.xp_error, axis=1)
+    np.testing.assert_allclose(stars.columns["snr"], ratio, rtol=1e-5)
 
 
 def test_the_sample_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
