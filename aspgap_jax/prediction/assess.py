@@ -64,11 +64,12 @@ def assess(
     found = label_unseen(bundle, held_out, unseen[:, rows], cfg)
     ln_snr, scores = (np.array(each, np.float64) for each in (found.ln_snr, found.scores))
     column = [score.name for score in SCORES].index("sigma")
-    trend = domains.sigma_trend(scores[:, column], ln_snr)
-    scores[:, column] -= np.polyval(trend, ln_snr)
+    by_noise = ln_snr[:, 0]
+    trend = domains.sigma_trend(scores[:, column], by_noise)
+    scores[:, column] -= np.polyval(trend, by_noise)
     domain = bundle.domain._replace(
         sigma_trend=jnp.asarray(trend, jnp.float32),
-        ln_snr=jnp.asarray([ln_snr.min(), ln_snr.max()], jnp.float32),
+        ln_snr=jnp.asarray([by_noise.min(), by_noise.max()], jnp.float32),
         thresholds=jnp.asarray(domains.fit_thresholds(scores), jnp.float32),
     )
     calibration = uncertainty.fit_calibration(*calibrating(found, held_out))

@@ -40,7 +40,7 @@ __all__ = [
     "save_bundle",
 ]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 class Networks(NamedTuple):

@@ -72,7 +72,9 @@ class StarLabels(NamedTuple):
         propagated: what the errors of the spectrum cause; 0 where not asked for.
         flags: sum of the bits of :data:`aspgap_jax.flags.FLAGS`.
         scores: behind the flags, in the order of :data:`aspgap_jax.prediction.domain.SCORES`.
-        ln_snr: ln of the spectrum's S/N, as calibration and scores count it.
+        ln_snr: ln of the spectrum's S/N, measured in two ways: by its noise, as scores
+            count it, which does not tell a bright star from a faint one; and as the mean
+            of flux over error.
     """
 
     mean: Labels
@@ -82,7 +84,7 @@ class StarLabels(NamedTuple):
     propagated: Labels
     flags: Int[Array, " star"]
     scores: Float[Array, "star score"]
-    ln_snr: PerStar
+    ln_snr: Float[Array, "star measure=2"]
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def _run_ensemble(
 
 def _score(
     bundle: Bundle, spectra: Normalised, ensemble: Ensemble
-) -> tuple[Float[Array, "star score"], PerStar]:
+) -> tuple[Float[Array, "star score"], Float[Array, "star measure=2"]]:
     """Every score of :data:`aspgap_jax.prediction.domain.SCORES`, and ln SNR."""
     domain = bundle.domain
     noise = domains.mean_noise(domain.scaler.transform_error(spectra.error))
@@ -170,7 +172,10 @@ def _score(
         spectra.colour,
         noise,
     )
-    return scores, -0.5 * jnp.log(noise)
+    noisy = spectra.error > 0
+    ratio = jnp.abs(spectra.xp) / jnp.where(noisy, spectra.error, 1.0)
+    by_flux = jnp.where(noisy, ratio, 0.0).mean(axis=1)
+    return scores, jnp.stack([-0.5 * jnp.log(noise), jnp.log(by_flux)], axis=1)
 
 
 def _band_columns(

@@ -33,10 +33,10 @@ __all__ = [
     "SPECTRA",
     "UNFLAGGED",
     "Selection",
-    "snr_above",
     "is_luminous",
     "on_main_sequence_or_rgb",
     "pseudo_luminosity",
+    "snr_above",
     "snr_conditions",
     "training_selection",
 ]

@@ -226,7 +226,7 @@ def main() -> None:
         for label in labels.names():
             table[group][label]["kept"] = float(keep.mean())
     results = table | {
-        "snr_bins": by_snr(scored, np.asarray(found.ln_snr)),
+        "snr_bins": by_snr(scored, np.asarray(found.ln_snr)[:, 1]),
         "cells": by_cell(scored),
         "disks": disks(scored),
         "seeds": [np.sqrt(np.square(residual).mean(axis=0)).tolist() for residual in alone],

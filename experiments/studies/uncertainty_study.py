@@ -65,7 +65,7 @@ def study(options: Study) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     stars = load_stars(settings["data"], settings["select"])
     found = out_of_fold(bundle, info, stars)
     calibrated, raw = np.asarray(found.sigma), np.hypot(found.aleatoric, found.epistemic)
-    ln_snr = np.asarray(found.ln_snr)
+    ln_snr = np.asarray(found.ln_snr)[:, 1]
     residual = np.asarray(found.mean, np.float64) - stars.labels
     edges = np.percentile(ln_snr, EDGES)
     bins = {"all": np.ones(len(stars), bool)} | {

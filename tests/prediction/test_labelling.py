@@ -51,14 +51,16 @@ def test_labels_are_those_of_the_members_combined(bundle: Bundle, stars: Trainin
     np.testing.assert_allclose(found.mean, mean, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(np.hypot(found.aleatoric, found.epistemic), sigma, rtol=1e-3)
     np.testing.assert_allclose(found.epistemic, np.std(members[0], axis=0), rtol=1e-2, atol=1e-3)
-    # The calibration by hand: ln SNR is minus half the ln of the mean noise variance.
+    # The calibration by hand: ln SNR is minus half the ln of the mean noise variance, and
+    # the ln of the mean of flux over error.
     c, scaler = bundle.calibration, bundle.domain.scaler
     factor = 10 ** (0.4 * (15 - stars.g_mag[:6].astype(float)))[:, None]
     noise = np.square(stars.xp_error[:6] / factor / np.asarray(scaler.scale)).mean(axis=1)
-    excess = -0.5 * np.log(noise) - float(c.reference)
+    ratio = np.abs(stars.xp[:6] / stars.xp_error[:6]).mean(axis=1)
+    excess = np.stack([-0.5 * np.log(noise), np.log(ratio)], axis=1) - np.asarray(c.reference)
     expected = np.exp(
         np.asarray(c.offset) + np.asarray(c.slope) * np.log(sigma)
-        + np.asarray(c.snr_slope) * excess[:, None]
+        + excess @ np.asarray(c.snr_slope)
     )  # fmt: skip
     np.testing.assert_allclose(found.sigma, expected, rtol=2e-3)
     assert not np.asarray(found.propagated).any()

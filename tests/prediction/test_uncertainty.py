@@ -32,7 +32,8 @@ def test_variance_parts_are_those_of_the_mixture() -> None:
 def made_up_residuals(
     n: int, truth: tuple[float, float, float], seed: int
 ) -> tuple[np.ndarray, ...]:
-    """Residuals of variance exp(2 (a + b ln sigma + c (ln SNR - 3))) + error^2."""
+    """Residuals of variance exp(2 (a + b ln sigma + c (ln SNR - 3))) + error^2, and a second
+    measure of S/N that nothing depends on."""
     rng = np.random.default_rng(seed)
     sigma = np.exp(rng.normal(-2.0, 0.5, (n, 1)))
     ln_snr = rng.uniform(1.0, 5.0, n)
@@ -40,27 +41,29 @@ def made_up_residuals(
     true = np.exp(a + b * np.log(sigma) + c * (ln_snr - 3.0)[:, None])
     error = np.full_like(sigma, 0.05)
     residual = rng.normal(size=(n, 1)) * np.hypot(true, error)
-    return residual, sigma, error, ln_snr, true
+    return residual, sigma, error, np.stack([ln_snr, rng.normal(size=n)], axis=1), true
 
 
 def test_calibration_finds_the_law_that_made_the_residuals() -> None:
     truth = (0.3, 1.2, -0.4)
     residual, sigma, error, ln_snr, _ = made_up_residuals(40_000, truth, 0)
     fitted = fit_calibration(residual, sigma, error, ln_snr)
-    offset_at_3 = float(fitted.offset[0] + fitted.snr_slope[0] * (3.0 - fitted.reference))
+    at_3 = np.array([3.0, 0.0]) - fitted.reference
+    offset_at_3 = float(fitted.offset[0] + at_3 @ fitted.snr_slope[:, 0])
     np.testing.assert_allclose(
-        [offset_at_3, fitted.slope[0], fitted.snr_slope[0]], truth, atol=0.03
+        [offset_at_3, fitted.slope[0], *fitted.snr_slope[:, 0]], (*truth, 0.0), atol=0.03
     )
     # The same likelihood, maximised by another method.
-    features = np.stack([np.ones(len(sigma)), np.log(sigma[:, 0]), ln_snr - ln_snr.mean()])
+    features = np.stack([np.ones(len(sigma)), np.log(sigma[:, 0]), *(ln_snr - ln_snr.mean(0)).T])
 
     def loss(p: np.ndarray) -> float:
         v = np.exp(2 * p @ features) + error[:, 0] ** 2
         return float(np.mean(np.log(v) + residual[:, 0] ** 2 / v))
 
-    best = minimize(loss, [0.0, 1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-6})
+    options = {"xatol": 1e-6, "maxiter": 2000, "maxfev": 2000}
+    best = minimize(loss, [0.0, 1.0, 0.0, 0.0], method="Nelder-Mead", options=options)
     np.testing.assert_allclose(
-        [fitted.offset[0], fitted.slope[0], fitted.snr_slope[0]], best.x, atol=1e-3
+        [fitted.offset[0], fitted.slope[0], *fitted.snr_slope[:, 0]], best.x, atol=1e-3
     )
 
 
@@ -70,7 +73,7 @@ def test_calibrated_sigma_covers_stars_that_were_not_fitted() -> None:
     residual, sigma, error, ln_snr, true = made_up_residuals(20_000, truth, 2)
     found = np.asarray(calibrate(fitted, jnp.asarray(sigma), jnp.asarray(ln_snr)))
     np.testing.assert_allclose(found, true, rtol=0.1)
-    for half in (ln_snr < 3, ln_snr >= 3):
+    for half in (ln_snr[:, 0] < 3, ln_snr[:, 0] >= 3):
         raw = np.abs(residual / np.hypot(sigma, error))[half]
         chi = np.abs(residual / np.hypot(found, error))[half]
         assert abs((chi < 1).mean() - 0.683) < 0.015
@@ -83,10 +86,11 @@ def test_calibration_never_turns_the_order_of_sigmas_round() -> None:
     sigma = np.exp(rng.normal(-2.0, 0.5, (5_000, 1)))
     # The larger the predicted sigma, the smaller the residuals.
     residual = rng.normal(size=sigma.shape) * 0.01 / sigma
-    ln_snr = rng.uniform(1.0, 5.0, len(sigma))
+    ln_snr = rng.uniform(1.0, 5.0, (len(sigma), 2))
     fitted = fit_calibration(residual, sigma, np.zeros_like(sigma), ln_snr)
     assert fitted.slope[0] == 0
-    flat = calibrate(fitted, jnp.asarray(sigma), jnp.full(len(sigma), fitted.reference))
+    at_reference = jnp.broadcast_to(fitted.reference, ln_snr.shape)
+    flat = calibrate(fitted, jnp.asarray(sigma), at_reference)
     np.testing.assert_allclose(np.asarray(flat), residual.std(), rtol=0.02)
 
 
@@ -94,15 +98,17 @@ def test_calibration_is_not_followed_beyond_the_snr_it_was_fitted_to() -> None:
     residual, sigma, error, ln_snr, _ = made_up_residuals(2_000, (0.0, 1.0, -1.0), 4)
     fitted = fit_calibration(residual, sigma, error, ln_snr)
     one = jnp.full((2, 1), 0.1)
-    beyond = calibrate(fitted, one, jnp.array([-20.0, 20.0]))
-    at_the_end = calibrate(fitted, one, jnp.asarray([ln_snr.min(), ln_snr.max()]))
+    beyond = calibrate(fitted, one, jnp.array([[-20.0, 20.0], [20.0, -20.0]]))
+    low, high = ln_snr.min(axis=0), ln_snr.max(axis=0)
+    ends = jnp.asarray([[low[0], high[1]], [high[0], low[1]]])
+    at_the_end = calibrate(fitted, one, ends)
     np.testing.assert_allclose(beyond, at_the_end, rtol=1e-5)
 
 
 def test_too_few_stars_are_refused() -> None:
     nothing = np.full((30, 1), np.nan)
     with pytest.raises(InputError, match="0 held-out stars"):
-        fit_calibration(nothing, np.ones((30, 1)), np.ones((30, 1)), np.linspace(1, 2, 30))
+        fit_calibration(nothing, np.ones((30, 1)), np.ones((30, 1)), np.linspace(1, 2, 30)[:, None])
 
 
 def random_correlations(rng: np.random.Generator, size: int) -> np.ndarray:
