@@ -4,8 +4,8 @@ Parts are hashable, so that they can be static arguments of ``jax.jit``. Of the 
 a training, those of a ``...Form`` are compiled in; its subclass adds the values that travel
 as arrays (:mod:`aspgap_jax.training.recipe`). Presets:
 
-- ``best``: deep blocks on partly whitened spectra.
-- ``compact``: small blocks that train on two CPU cores in minutes.
+- ``best``, the default: deep blocks on partly whitened spectra.
+- ``compact``: small blocks on spectra scaled column by column, as in the paper.
 - ``paper``: the sizes and settings of Li et al. 2023.
 - ``released_code``: as ``paper``, with the differences of the released PyTorch
   code switched on.
@@ -418,8 +418,8 @@ PRESETS: dict[str, Config] = {
 }
 
 PRESET_MEANINGS: dict[str, str] = {
-    "best": "deep, on partly whitened spectra",
-    "compact": "two CPU cores, minutes",
+    "best": "the default: deep, on partly whitened spectra; two CPU cores, minutes",
+    "compact": "small, on spectra scaled as in the paper",
     "paper": "Li et al. 2023",
     "released_code": "the differences of the released PyTorch code",
 }

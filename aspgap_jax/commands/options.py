@@ -59,8 +59,8 @@ Release = Annotated[
     str, tyro.conf.arg(help="Gaia release of the spectra (dr3, dr4); by default as they say.")
 ]
 
-COMPACT = "compact"
-DEFAULTS: ContextVar[Config] = ContextVar("defaults", default=PRESETS[COMPACT])
+DEFAULT_PRESET = "best"
+DEFAULTS: ContextVar[Config] = ContextVar("defaults", default=PRESETS[DEFAULT_PRESET])
 """What the settings of a command start from."""
 
 PRESET = tyro.conf.arg(
@@ -75,7 +75,7 @@ PRESET = tyro.conf.arg(
 class Start:
     """Where the settings start from. Read before all other options, whose defaults it decides."""
 
-    preset: Annotated[str, PRESET] = COMPACT
+    preset: Annotated[str, PRESET] = DEFAULT_PRESET
     config_file: Annotated[Path | None, tyro.conf.arg(name="config", metavar="FILE.json")] = None
     """Take the settings to start from out of a file instead."""
 
@@ -90,7 +90,7 @@ class Start:
             raise InputError(f"--preset {self.preset}: no such preset; one of {known}")
         if self.config_file is None:
             return PRESETS[self.preset]
-        if self.preset != COMPACT:
+        if self.preset != DEFAULT_PRESET:
             raise InputError(
                 f"--preset {self.preset} and --config {self.config_file}: give one of the two"
             )
