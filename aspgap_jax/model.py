@@ -44,8 +44,10 @@ __all__ = [
     "encode",
     "encode_hidden",
     "hallucinate",
+    "hallucinate_absorbed",
     "init",
     "init_apogee_decoder",
+    "last_of_hallucinator",
     "merge",
     "merging_pays",
     "output_width",
@@ -441,6 +443,44 @@ def read_hallucinated(
         Scaled labels ``[star, label]``.
     """
     return _run(merged_reader(cfg), merged, latents, key)
+
+
+def last_of_hallucinator(params: Params, decoder: Variables) -> Variables:
+    """What absorbed blocks lack to make a spectrum: all else is in :attr:`Absorbed.second`.
+
+    Args:
+        params: the trained blocks.
+        decoder: the APOGEE decoder, for its basis.
+
+    Returns:
+        The hallucinator's last layer, and the basis where there is one.
+    """
+    layers = params.hallucinator["params"]
+    kept = {name: decoder[name] for name in decoder if name != "params"}
+    return kept | {"params": {"Dense_0": layers[f"Dense_{len(layers) - 1}"]}}
+
+
+def hallucinate_absorbed(cfg: Model, params: Absorbed, last: Variables, hidden: Hidden) -> Spectra:
+    """The encoder's last hidden layer to APOGEE-like normalised flux, as :func:`hallucinate`.
+
+    Args:
+        cfg: sizes of the blocks.
+        params: of :func:`absorb`.
+        last: of :func:`last_of_hallucinator`.
+        hidden: of :func:`encode_hidden`.
+
+    Returns:
+        Flux over the continuum ``[star, pixel]``.
+    """
+    if cfg.hallucinator:
+        first = {
+            f"Dense_{i}": params.second["params"][f"Dense_{i}"]
+            for i in range(len(cfg.hallucinator))
+        }
+        given = _run(_block(cfg, cfg.hallucinator), {"params": first}, hidden, None)
+        hidden = ACTIVATIONS[cfg.activation](given)
+    width = output_width(last)
+    return 1.0 - basis.expand(last, _run(MLP((width,)), last, hidden, None))
 
 
 def merging_pays(cfg: Model, *, n_pixels: int, batch: int) -> bool:

@@ -1,9 +1,9 @@
 """What training gives and what predicts, and both on disk.
 
 A bundle is a folder: ``bundle.json`` (what it is), ``arrays/`` (the :class:`Bundle`,
-Orbax) and, in the bundle of a run, ``networks/`` (the :class:`Networks`, from which
-spectra can still be hallucinated). Nothing is pickled. One bundle comes with the package:
-:func:`released_bundle`.
+Orbax) and, in the bundle of a run, ``networks/`` (the :class:`Networks`), or else, if
+spectra are to be hallucinated, ``hallucinator/`` (the small :class:`Hallucinator`). Nothing
+is pickled. One bundle comes with the package: :func:`released_bundle`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
+
 import aspgap_jax
 from aspgap_jax import config, labels
 from aspgap_jax.config import Config
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.files.orbax import load_arrays, save_arrays
-from aspgap_jax.model import Absorbed, Params, Variables
+from aspgap_jax.model import Absorbed, Params, Variables, last_of_hallucinator
 from aspgap_jax.prediction.domain import Domain
 from aspgap_jax.prediction.photometry import Photometry
 from aspgap_jax.prediction.uncertainty import Calibration
@@ -32,9 +35,12 @@ from aspgap_jax.typing import Array, Float
 __all__ = [
     "Bundle",
     "BundleInfo",
+    "Hallucinator",
     "Networks",
     "check_spectra",
+    "hallucinator_of",
     "load_bundle",
+    "load_hallucinator",
     "load_networks",
     "released_bundle",
     "save_bundle",
@@ -78,6 +84,17 @@ class Bundle(NamedTuple):
     domain: Domain
     photometry: Photometry
     instrument: Float[Array, "xp coeff"]
+
+
+class Hallucinator(NamedTuple):
+    """What a :class:`Bundle` lacks to make spectra.
+
+    Attributes:
+        last: the hallucinator's last layer, and the basis of its spectra where there is one,
+            float16 ``[member, ...]``.
+    """
+
+    last: Variables
 
 
 @dataclass(frozen=True)
@@ -137,8 +154,26 @@ def check_spectra(info: BundleInfo, representation: str, n_xp: int) -> None:
         )
 
 
+def hallucinator_of(networks: Networks) -> Hallucinator:
+    """What makes spectra of networks whose labels a bundle predicts.
+
+    Args:
+        networks: as they were trained.
+
+    Returns:
+        A few MB where the hallucinator has a basis, or narrow layers.
+    """
+    last = jax.vmap(last_of_hallucinator)(networks.params, networks.decoder)
+    # Depths are of order 0.1: float16 keeps them to 1e-4.
+    return Hallucinator(jax.tree.map(lambda leaf: leaf.astype(jnp.float16), last))
+
+
 def save_bundle(
-    folder: Path, bundle: Bundle, info: BundleInfo, networks: Networks | None = None
+    folder: Path,
+    bundle: Bundle,
+    info: BundleInfo,
+    networks: Networks | None = None,
+    hallucinator: Hallucinator | None = None,
 ) -> None:
     """Write a bundle; ``bundle.json`` comes last and marks it finished.
 
@@ -146,8 +181,8 @@ def save_bundle(
         folder: is replaced.
         bundle: what predicts.
         info: what it is.
-        networks: as they were trained; without, no spectrum can be hallucinated, and
-            the folder has half the size or less.
+        networks: as they were trained; without, the folder has half the size or less.
+        hallucinator: lets it make spectra all the same, if networks are left out.
     """
     folder = folder.absolute()
     if folder.exists():
@@ -156,6 +191,8 @@ def save_bundle(
     save_arrays(folder / "arrays", bundle)
     if networks is not None:
         save_arrays(folder / "networks", networks)
+    elif hallucinator is not None:
+        save_arrays(folder / "hallucinator", hallucinator)
     description = dataclasses.asdict(info) | {
         "format_version": FORMAT_VERSION,
         "members": [member._asdict() for member in info.members],
@@ -199,6 +236,26 @@ def load_networks(folder: Path | None = None) -> tuple[Networks, BundleInfo]:
             "a run (`aspgap train`, `aspgap crossval`)"
         )
     return load_arrays(folder / "networks", Networks), info
+
+
+def load_hallucinator(folder: Path | None = None) -> Hallucinator:
+    """Read what makes the spectra of a bundle.
+
+    Args:
+        folder: of a bundle or of a run; ``None`` for the one that comes with the package.
+
+    Returns:
+        The hallucinators, float32, of :func:`load_networks` where the bundle has networks.
+
+    Raises:
+        InputError: of :func:`load_networks`.
+    """
+    place, _ = _open(folder)
+    if (place / "hallucinator").is_dir():
+        stored = load_arrays(place / "hallucinator", Hallucinator)
+    else:
+        stored = hallucinator_of(load_networks(folder)[0])
+    return Hallucinator(jax.tree.map(lambda leaf: leaf.astype(jnp.float32), stored.last))
 
 
 def _open(folder: Path | None) -> tuple[Path, BundleInfo]:
