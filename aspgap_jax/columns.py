@@ -133,6 +133,13 @@ TRUST: tuple[ColumnSpec, ...] = (
     ),
     ColumnSpec("snr_bp", "", "Signal-to-noise ratio in G_BP", np.float32, "stat.snr;em.opt.B"),
     ColumnSpec(
+        "g_synthetic",
+        "mag",
+        "G magnitude synthesised from the XP spectrum",
+        np.float32,
+        "phot.mag;em.opt",
+    ),
+    ColumnSpec(
         "flags", "", "Quality bits, 0 for none (aspgap_jax.flags)", np.int32, "meta.code.qual"
     ),
 )

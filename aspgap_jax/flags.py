@@ -118,6 +118,13 @@ FLAGS: tuple[Flag, ...] = _table(
         "a value of the spectrum is not finite, or no labels could be computed",
         "such values were replaced by the training stars' median",
     ),
+    (
+        "G_MISMATCH",
+        "the G magnitude that was given is not that of the spectrum: another star's, another "
+        "passband's, or of a blend; the labels hang on it",
+        "given G against the one synthesised from the spectrum: further apart than in all but 1% "
+        "of the training stars",
+    ),
 )
 
 _BITS = {flag.name: flag.bit for flag in FLAGS}

@@ -44,14 +44,17 @@ __all__ = [
 ]
 
 FORMAT = "aspgap predictions manifest"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 RECORD = "aspgap.record"
 MANIFESTS = "manifest*.json"
 PARTS = ".parquet"
 """Suffix of a part."""
 
 STATUSES = ("done", "skipped", "failed", "left", "shared")
-COUNTS = ("read", "predicted", "flagged", "failed", "unpredicted", "damaged")
+COUNTS = (
+    *("read", "predicted", "flagged", "no_g", "g_mismatch"),
+    *("failed", "unpredicted", "damaged"),
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class PartRecord:
         read: rows of the file, as far as it could be read.
         predicted: rows with labels.
         flagged: rows with labels of which at least one flag is set.
+        no_g: rows whose G was synthesised from the spectrum.
+        g_mismatch: rows whose G is not that of the spectrum.
         unpredicted: rows of the part without labels.
         reasons: of the rows without labels, how many have each of the flags that say why.
         damaged: rows that are not in the part; all of them if the file failed.
@@ -88,6 +93,8 @@ class PartRecord:
     read: int = 0
     predicted: int = 0
     flagged: int = 0
+    no_g: int = 0
+    g_mismatch: int = 0
     unpredicted: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
     damaged: int = 0
@@ -161,6 +168,13 @@ class Predicted:
             f"({self.total('flagged'):,} of them flagged), {self.total('failed'):,} failed "
             f"({self.total('unpredicted'):,} without labels, {self.total('damaged'):,} damaged)",
         ]
+        magnitudes = {
+            "synthesised from the spectrum (NO_G)": self.total("no_g"),
+            "not that of the spectrum (G_MISMATCH)": self.total("g_mismatch"),
+        }
+        if any(magnitudes.values()):
+            counts_of_g = (f"{count:,} {what}" for what, count in magnitudes.items() if count)
+            lines.append(f"G of stars: {', '.join(counts_of_g)}")
         lines += [
             problem if record.status in ("failed", "left") else f"{record.file}, {problem}"
             for record in self.files

@@ -23,14 +23,14 @@ from aspgap_jax.prediction import uncertainty
 from aspgap_jax.prediction.bundle import Bundle, Networks
 from aspgap_jax.prediction.domain import SCORES, LatentStatistics
 from aspgap_jax.prediction.out_of_fold import calibrating, label_unseen
-from aspgap_jax.prediction.photometry import fit_photometry
+from aspgap_jax.prediction.photometry import Photometry, fit_photometry
 from aspgap_jax.prediction.spectra import FLUX_UNIT, instrument_matrix
 from aspgap_jax.preprocessing.scaling import normalise
 from aspgap_jax.preprocessing.snr import snr
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.typing import XP, Array, Float
 
-__all__ = ["BP_ALONE_BELOW", "RP_ALONE_ABOVE", "assess"]
+__all__ = ["BP_ALONE_BELOW", "RP_ALONE_ABOVE", "assess", "fit_magnitudes"]
 
 BATCH = 4096
 BP_ALONE_BELOW = 635.0
@@ -96,19 +96,31 @@ def _uncalibrated(networks: Networks, stars: TrainingSet, cfg: Config) -> Bundle
     matrix = np.zeros((stars.xp.shape[1], 0))
     if stars.representation == "sampled" and stars.xp.shape[1] == len(instrument_matrix()):
         matrix = instrument_matrix() / FLUX_UNIT
-    unknown = np.full(len(stars), np.nan, np.float32)
     return Bundle(
         params=jax.vmap(model.absorb)(networks.params, networks.decoder),
         scalers=networks.scalers,
         calibration=uncertainty.identity_calibration(stars.labels.shape[1]),
         domain=domain,
-        photometry=fit_photometry(
-            stars.xp,
-            stars.g_mag,
-            stars.columns.get("phot_bp_mean_mag", unknown),
-            stars.columns.get("phot_rp_mean_mag", unknown),
-        ),
+        photometry=fit_magnitudes(stars),
         instrument=jnp.asarray(matrix, jnp.float32),
+    )
+
+
+def fit_magnitudes(stars: TrainingSet) -> Photometry:
+    """The synthetic magnitudes of a training set's spectra.
+
+    Args:
+        stars: the training set, in physical units.
+
+    Returns:
+        Weights of the bands that it has magnitudes of.
+    """
+    unknown = np.full(len(stars), np.nan, np.float32)
+    return fit_photometry(
+        stars.xp,
+        stars.g_mag,
+        stars.columns.get("phot_bp_mean_mag", unknown),
+        stars.columns.get("phot_rp_mean_mag", unknown),
     )
 
 

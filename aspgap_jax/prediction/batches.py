@@ -132,7 +132,7 @@ class BatchLabeller:
 
     def check(self, chunk: XPChunk) -> None:
         """Raise ``InputError`` where the bundle does not take such spectra."""
-        check_release(self.info.representation, chunk)
+        check_release(self.info.representation, self.info.release, chunk)
         check_spectra(self.info, chunk.representation, chunk.coefficients.shape[1])
 
     def __call__(self, chunk: XPChunk, g_mag: np.ndarray, ruwe: np.ndarray) -> BatchLabels:
@@ -169,7 +169,7 @@ def _label_columns(
     blocks = [found.mean, found.sigma, found.epistemic, found.aleatoric]
     if options.propagate != "none":
         blocks.append(found.propagated)
-    blocks.append(band_snr(bundle, batch, options))
+    blocks += [band_snr(bundle, batch, options), found.g_synthetic[:, None]]
     return BatchLabels(jnp.concatenate(blocks, axis=1).T, found.flags)
 
 
@@ -193,7 +193,7 @@ class LabelColumns:
         )
         self._values = [known[spec.name] for spec in values]
         self._values += propagated if options.propagate != "none" else ()
-        self._values += [known["snr_bp"], known["snr_rp"]]
+        self._values += [known["snr_bp"], known["snr_rp"], known["g_synthetic"]]
         self._given = [known["phot_g_mean_mag"], known["ruwe"]]
         self.first = self._values[0].name
         self.specs: tuple[ColumnSpec, ...] = (
@@ -215,12 +215,14 @@ class LabelColumns:
             found: of the device.
 
         Returns:
-            By name, ``[star]``, in the units of the column table.
+            By name, ``[star]``, in the units of the column table; the synthetic G stands
+            where the file has none (flag ``NO_G``).
         """
         stars = len(source_id)
         values = np.asarray(found.values)[:, :stars]
         columns = {spec.name: row for spec, row in zip(self._values, values, strict=True)}
-        given = zip(self._given, (g_mag, ruwe), strict=True)
+        g_used = np.where(np.isnan(g_mag), columns["g_synthetic"], g_mag)
+        given = zip(self._given, (g_used, ruwe), strict=True)
         return (
             {"source_id": source_id}
             | columns

@@ -46,7 +46,7 @@ __all__ = [
     "save_bundle",
 ]
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 class Networks(NamedTuple):
@@ -72,7 +72,8 @@ class Bundle(NamedTuple):
         scalers: of every member's spectra and labels ``[member, ...]``.
         calibration: of the uncertainties.
         domain: scores and thresholds of the flags.
-        photometry: synthetic magnitudes; G where a file has none.
+        photometry: synthetic magnitudes; G where a file has none, and how far a given
+            one may be from it.
         instrument: from BP and RP coefficients to sampled fluxes, in units of
             :data:`aspgap_jax.prediction.spectra.FLUX_UNIT`; no columns where the
             networks take coefficients themselves.
@@ -107,6 +108,8 @@ class BundleInfo:
         n_xp: width of such a spectrum.
         n_coefficients: width of a spectrum of coefficients that it takes too,
             through the instrument matrix; 0 if it takes none.
+        release: the Gaia release of the coefficients it was trained on; empty where
+            unknown, and for ``sampled``.
         n_parameters: trainable parameters of a member.
         label_names: label columns, in order.
         members: which training each member is.
@@ -117,6 +120,7 @@ class BundleInfo:
     representation: str
     n_xp: int
     n_coefficients: int
+    release: str
     n_parameters: int
     label_names: tuple[str, ...]
     members: tuple[Assignment, ...]

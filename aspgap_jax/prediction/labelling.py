@@ -75,6 +75,7 @@ class StarLabels(NamedTuple):
         ln_snr: ln of the spectrum's S/N, measured in two ways: by its noise, as scores
             count it, which does not tell a bright star from a faint one; and as the mean
             of flux over error.
+        g_synthetic: G synthesised from the spectrum, mag; NaN where it cannot be.
     """
 
     mean: Labels
@@ -85,6 +86,7 @@ class StarLabels(NamedTuple):
     flags: Int[Array, " star"]
     scores: Float[Array, "star score"]
     ln_snr: Float[Array, "star measure=2"]
+    g_synthetic: PerStar
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,10 @@ def label_stars(
     bits = bits | jnp.where(~spectra.whole | failed, jnp.int32(bit("NOT_FINITE")), 0)
     # What a missing band was filled with says nothing about the star.
     bits = bits | jnp.where(no_labels, 0, domains.outlier_bits(bundle.domain, scores))
+    # Where values are missing, what they were filled with would be compared.
+    apart = ~(jnp.abs(batch.g_mag - spectra.g_synthetic) <= bundle.photometry.tolerance)
+    mismatch = apart & jnp.isfinite(batch.g_mag) & spectra.whole & ~no_labels
+    bits = bits | jnp.where(mismatch, jnp.int32(bit("G_MISMATCH")), 0)
 
     propagated = jnp.zeros_like(moments.mean)
     if options.propagate != "none":
@@ -299,6 +305,7 @@ def label_stars(
         flags=bits,
         scores=scores,
         ln_snr=ln_snr,
+        g_synthetic=jnp.where(no_labels, jnp.nan, spectra.g_synthetic),
     )
 
 

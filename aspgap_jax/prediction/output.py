@@ -43,6 +43,9 @@ __all__ = [
 
 NO_LABELS = ("MISSING_BAND", "NOT_FINITE")
 """Flags that say why a star has no labels."""
+SUSPICIOUS = 0.1
+"""Share of G magnitudes that are not their spectra's from which the user is asked; of the
+training stars 1% are such (:mod:`aspgap_jax.prediction.photometry`)."""
 CHANGED = "its content has changed since it was predicted: predicted again"
 CHANGED_AND_LOST = "its content has changed since it was predicted: its part is gone"
 
@@ -147,6 +150,7 @@ class PartWriter:
         self._table: ParquetTable | None = None
         self._predicted = self._flagged = self._stars = 0
         self._reasons: Counter[str] = Counter()
+        self._magnitudes = _Magnitudes()
 
     def __enter__(self) -> PartWriter:
         return self
@@ -168,6 +172,7 @@ class PartWriter:
             self._table = self._open.__enter__()
         columns = self._columns.of(batch.chunk.source_id, batch.g_mag, batch.ruwe, computed)
         known = np.isfinite(columns[self._columns.first])
+        self._magnitudes.add(columns)
         self._predicted += int(known.sum())
         self._flagged += int((known & (columns["flags"] != 0)).sum())
         for flag in NO_LABELS:
@@ -205,17 +210,22 @@ class PartWriter:
                 record,
                 predicted=self._predicted,
                 flagged=self._flagged,
+                no_g=self._magnitudes.without,
+                g_mismatch=self._magnitudes.apart,
                 unpredicted=rows - self._predicted,
                 reasons=dict(self._reasons),
                 damaged=end.damaged,
-                notes=(*end.notes, *((CHANGED,) if replaced else ())),
+                notes=(
+                    *end.notes,
+                    *self._magnitudes.notes(),
+                    *((CHANGED,) if replaced else ()),
+                ),
             )
             self._table.annotate({RECORD: record.to_json()})
             part, self._open = self._open, None
             part.__exit__(None, None, None)
         self._table = None
-        self._predicted = self._flagged = 0
-        self._reasons.clear()
+        self._forget()
         self._keep(task, record)
 
     def _keep(self, task: FileTask, record: PartRecord) -> None:
@@ -223,15 +233,49 @@ class PartWriter:
         release(task.part)
         self._bar.update()
 
+    def _forget(self) -> None:
+        self._predicted = self._flagged = 0
+        self._reasons.clear()
+        self._magnitudes = _Magnitudes()
+
     def _discard(self) -> None:
         """Leave nothing of a part that is not whole."""
         if self._open is not None:
             part, self._open = self._open, None
             self._table = None
-            self._predicted = self._flagged = 0
-            self._reasons.clear()
+            self._forget()
             with contextlib.suppress(_Discarded):
                 part.__exit__(_Discarded, _Discarded(), None)
+
+
+class _Magnitudes:
+    """What is to be said of the G magnitudes of a file."""
+
+    def __init__(self) -> None:
+        self.stars = self.without = self.apart = 0
+        self._by: list[np.ndarray] = []
+
+    def add(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Count the stars of a batch, as :class:`LabelColumns` gives them."""
+        flags = columns["flags"]
+        apart = flags & bit("G_MISMATCH") != 0
+        self.stars += len(flags)
+        self.without += int((flags & bit("NO_G") != 0).sum())
+        self.apart += int(apart.sum())
+        self._by.append((columns["phot_g_mean_mag"] - columns["g_synthetic"])[apart])
+
+    def notes(self) -> tuple[str, ...]:
+        """A question to the user where too many are not those of their spectra."""
+        given = self.stars - self.without
+        if self.apart <= SUSPICIOUS * given:
+            return ()
+        by = np.concatenate(self._by)
+        known = by[np.isfinite(by)]
+        median = f", by {np.median(known):+.2f} mag in the median" if known.size else ""
+        return (
+            f"G of {self.apart:,} of {given:,} stars is not that of their spectra{median} "
+            "(G_MISMATCH): is it Gaia's G of these stars?",
+        )
 
 
 class _Discarded(Exception):

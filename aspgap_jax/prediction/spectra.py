@@ -37,12 +37,14 @@ class Normalised(NamedTuple):
         xp: over the magnitude factor; what is not finite is the training stars' median.
         error: likewise.
         colour: synthetic G_BP - G_RP, mag.
+        g_synthetic: synthetic G, mag; NaN where the flux is not positive.
         whole: whether every delivered value was finite.
     """
 
     xp: XP
     error: XP
     colour: PerStar
+    g_synthetic: PerStar
     whole: Bool[Array, " star"]
 
 
@@ -124,6 +126,7 @@ def normalised_spectra(
         xp=filled(flux, scaler.centre),
         error=filled(flux_error, scaler.scale),
         colour=magnitudes[:, 1] - magnitudes[:, 2],
+        g_synthetic=magnitudes[:, 0],
         whole=finite.all(axis=1),
     )
 

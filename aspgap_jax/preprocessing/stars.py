@@ -36,6 +36,8 @@ class TrainingSet:
         representation: ``continuous`` or ``sampled``.
         wavelength: ``[xp]`` in nm for ``sampled``, else ``None``.
         columns: further per-star columns by name (``snr``, ``phot_bp_mean_mag``).
+        release: the Gaia release of coefficients; empty where unknown, and for ``sampled``.
+        n_bp: how many of the ``xp`` columns are BP's, for ``continuous``.
         cuts: the selections that led here, in order.
         provenance: input files, checksums, versions.
     """
@@ -49,6 +51,8 @@ class TrainingSet:
     representation: str
     wavelength: np.ndarray | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    release: str = ""
+    n_bp: int = 55
     cuts: tuple[Cut, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 

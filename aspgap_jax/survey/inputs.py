@@ -20,7 +20,6 @@ from aspgap_jax.survey import store
 from aspgap_jax.survey.folders import find_files
 from aspgap_jax.survey.sample import load_sample, sample_path
 from aspgap_jax.survey.xp import BANDS, OnBadRow, OnNote, XPChunk, read_xp
-from aspgap_jax.survey.xp.chunk import BASES
 from aspgap_jax.survey.xp.instrument import Instrument, as_sampled
 from aspgap_jax.survey.xp.read import OnStars, read_table
 from aspgap_jax.survey.xp.releases import of_coefficients
@@ -35,6 +34,7 @@ __all__ = [
     "expand",
     "read_given",
     "read_source",
+    "release_of",
 ]
 
 SAMPLE = "sample"
@@ -241,8 +241,24 @@ def _read_training_store(path: Path, chunk_size: int) -> Iterator[XPChunk]:
                     },
                     representation=str(file.attrs["representation"]),
                     wavelength=file.attrs.get("wavelength"),
+                    release=str(file.attrs["release"]),
+                    n_bp=int(file.attrs["n_bp"]),
                 )
             )
+
+
+def release_of(stars: TrainingSet) -> str:
+    """The Gaia release of stars' coefficients: as stated, or the one that has so many.
+
+    Args:
+        stars: of any representation.
+
+    Returns:
+        Empty where it is not known, and for sampled spectra.
+    """
+    if stars.representation != "continuous" or stars.release:
+        return stars.release
+    return of_coefficients((stars.n_bp, stars.xp.shape[1] - stars.n_bp), None)
 
 
 def as_chunk(stars: TrainingSet) -> XPChunk:
@@ -255,7 +271,7 @@ def as_chunk(stars: TrainingSet) -> XPChunk:
         The same rows; what only a file can tell is NaN, or -1.
     """
     continuous = stars.representation == "continuous"
-    n_bp = BASES if continuous else 0
+    n_bp = stars.n_bp if continuous else 0
     bands = len(BANDS) if continuous else 0
     finite = np.isfinite(stars.xp) & np.isfinite(stars.xp_error)
     present = np.zeros((len(stars), bands), bool)
@@ -277,5 +293,5 @@ def as_chunk(stars: TrainingSet) -> XPChunk:
         n_measurements=np.full(present.shape, -1, np.int32),
         chi_squared=unknown,
         standard_deviation=unknown,
-        release=of_coefficients((n_bp, stars.xp.shape[1] - n_bp), None) if continuous else "",
+        release=release_of(stars),
     )

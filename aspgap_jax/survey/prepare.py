@@ -75,7 +75,7 @@ class _XP:
 
     def __post_init__(self) -> None:
         self.found = np.zeros(len(self.wanted), bool)
-        self.shape: tuple[str, int, int] | None = None
+        self.shape: tuple[str, int, int, str] | None = None
         self.wavelength: np.ndarray | None = None
         self.snr: dict[str, np.ndarray] = {}
         self.values = self.errors = np.empty((0, 0), np.float32)
@@ -102,7 +102,7 @@ class _XP:
                 column[place] = snr
 
     def _check(self, chunk: XPChunk, path: Path) -> None:
-        shape = (chunk.representation, chunk.coefficients.shape[1], chunk.n_bp)
+        shape = (chunk.representation, chunk.coefficients.shape[1], chunk.n_bp, chunk.release)
         if self.shape is None:
             self.shape, self.wavelength = shape, chunk.wavelength
             self.values = np.full((len(self.wanted), shape[1]), np.nan, np.float32)
@@ -114,11 +114,12 @@ class _XP:
             )
 
 
-def _words(shape: tuple[str, int, int]) -> str:
-    representation, width, n_bp = shape
+def _words(shape: tuple[str, int, int, str]) -> str:
+    representation, width, n_bp, release = shape
     if representation == "sampled":
         return f"sampled spectra of {width} fluxes"
-    return f"{n_bp} + {width - n_bp} coefficients"
+    named = f" of Gaia {release.upper()}" if release else ""
+    return f"{n_bp} + {width - n_bp} coefficients{named}"
 
 
 def prepare(
@@ -288,7 +289,8 @@ def _joined(
 ) -> TrainingSet:
     """The stars that are in all tables."""
     stars = apogee.where(both)
-    representation = "" if xp.shape is None else xp.shape[0]
+    assert xp.shape is not None  # spectra were found
+    representation, _, n_bp, release = xp.shape
     further = {name: v for name, v in columns.items() if name != gaia.G_MAG}
     return TrainingSet(
         source_id=stars.source_id,
@@ -299,6 +301,8 @@ def _joined(
         label_error=stars.label_error,
         representation=representation,
         wavelength=xp.wavelength,
+        release=release,
+        n_bp=n_bp,
         columns={
             "apogee_id": stars.apogee_id,
             "snr": stars.snr,

@@ -46,9 +46,9 @@ KINDS: dict[str, Kind] = {
     "temperature error": Kind((*NEGATIVE, *_with_decimals(9999.0, 99999.0)), positive=True),
     "gravity": Kind((*NEGATIVE, *POSITIVE, *TWO_DIGITS)),
     "abundance": Kind((*NEGATIVE, *POSITIVE, *TWO_DIGITS, *ONE_DIGIT)),
-    # Gaia's brightest star has G = 1.7. A negative magnitude is another survey's, and wrong
-    # in another way than a missing one.
     "magnitude": Kind((0.0, -1.0, *NEGATIVE, *POSITIVE, *TWO_DIGITS)),
+    # Gaia's brightest star has G = 1.7: below zero is another survey's, or an absolute one.
+    "Gaia magnitude": Kind((-1.0, *NEGATIVE, *POSITIVE, *TWO_DIGITS), positive=True),
     # Zero and negative parallaxes are measurements.
     "parallax": Kind((*NEGATIVE, *POSITIVE)),
     "motion": Kind((*NEGATIVE, *_with_decimals(99999.0))),
@@ -74,8 +74,9 @@ _KIND_OF: dict[str, str] = {
     "teff": "temperature",
     "logg": "gravity",
     **dict.fromkeys(("m_h", "alpha_m", "fe_h"), "abundance"),
-    **dict.fromkeys(("phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag"), "magnitude"),
-    "g_mag": "magnitude",
+    **dict.fromkeys(
+        ("phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag", "g_mag"), "Gaia magnitude"
+    ),
     "parallax": "parallax",
     **dict.fromkeys(("pmra", "pmdec"), "motion"),
     "radial_velocity": "velocity",

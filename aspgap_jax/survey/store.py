@@ -1,6 +1,6 @@
 """The training set in memory, and its HDF5 file: the training store.
 
-Layout of the store (format version 1)::
+Layout of the store (format version 2)::
 
     /source_id     int64   (star)         Gaia source id
     /xp            float32 (star, xp)     spectrum in physical units
@@ -13,7 +13,8 @@ Layout of the store (format version 1)::
                                           NaN in bad pixels, and for stars without
     /spectra_error float32 (star, pixel)  its 1-sigma error; NaN in the same pixels
     attributes: format, format_version, representation, label_names, wavelength
-    (sampled only, nm), provenance and cuts (JSON)
+    (sampled only, nm), release (of coefficients) and n_bp (how many of them are BP's),
+    provenance and cuts (JSON)
 
 Each dataset carries its unit in the attribute ``unit``, if it has one. The two
 datasets of APOGEE spectra are there or not, together; their attributes state the
@@ -48,7 +49,7 @@ __all__ = [
 ]
 
 FORMAT = "aspgap training store"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 XP_UNITS = {"continuous": "e-/s", "sampled": "W m-2 nm-1"}
 # APOGEE spectra a chunk of HDF5: 16 x 8575 float32 is 550 kB, which its cache holds.
 SPECTRA_ROWS = 16
@@ -95,6 +96,8 @@ def write_training_store(
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["representation"] = stars.representation
+        file.attrs["release"] = stars.release
+        file.attrs["n_bp"] = stars.n_bp
         file.attrs["label_names"] = list(labels.names())
         file.attrs["cuts"] = json.dumps(stars.cuts)
         file.attrs["provenance"] = json.dumps(dict(stars.provenance))
@@ -154,6 +157,8 @@ def read_training_store(path: Path) -> TrainingSet:
             representation=str(file.attrs["representation"]),
             wavelength=None if wavelength is None else np.asarray(wavelength),
             columns=read_columns(file),
+            release=str(file.attrs["release"]),
+            n_bp=int(file.attrs["n_bp"]),
             cuts=tuple(Cut(*cut) for cut in json.loads(file.attrs["cuts"])),
             provenance=json.loads(file.attrs["provenance"]),
         )

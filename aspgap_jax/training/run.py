@@ -61,6 +61,7 @@ from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.runtime import parallel, processes
 from aspgap_jax.runtime.interruption import Interruption, Preempted, interruptible
 from aspgap_jax.survey.cannon import load_cannon
+from aspgap_jax.survey.inputs import release_of
 from aspgap_jax.survey.sample import load_sample
 from aspgap_jax.survey.store import has_spectra, read_store_ids, read_training_store
 from aspgap_jax.training import loop, pretraining
@@ -282,6 +283,7 @@ def _train(
         representation=stars.representation,
         n_xp=stars.xp.shape[1],
         n_coefficients=bundle.instrument.shape[1],
+        release=release_of(stars),
         n_parameters=parameter_count(networks),
         label_names=labels.names(),
         members=members,
@@ -426,5 +428,5 @@ def _predictions(stars: TrainingSet, found: StarLabels, cfg: Config) -> Predicti
         truth=stars.labels,
         truth_error=stars.label_error,
         g_mag=stars.g_mag,
-        columns=stars.columns,
+        columns={**stars.columns, "g_synthetic": np.asarray(found.g_synthetic)},
     )

@@ -257,6 +257,7 @@ def write_bundle(folder: Path, params: model.Params) -> None:
         labels=rng.uniform(low, high, (len(chunk), len(low))).astype(np.float32),
         label_error=np.full((len(chunk), len(low)), 0.01, np.float32),
         representation="continuous",
+        release=chunk.release,
     )
     cfg = replace(PAPER, model=SIZES)
     normalised = normalise(stars.xp, g_mag, cfg.data.magnitude_exponent)
@@ -270,6 +271,7 @@ def write_bundle(folder: Path, params: model.Params) -> None:
         representation="continuous",
         n_xp=N_XP,
         n_coefficients=0,
+        release=chunk.release,
         n_parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         label_names=labels.names(),
         members=(Assignment(0, -1, 0),),

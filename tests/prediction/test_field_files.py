@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,13 @@ from astropy.table import Table
 
 from aspgap_jax.cli import main
 from aspgap_jax.flags import bit
+from aspgap_jax.prediction.bundle import save_bundle
+from aspgap_jax.survey.inputs import Source, read_source
+from aspgap_jax.survey.store import read_training_store, write_training_store
 from aspgap_jax.survey.xp import WAVELENGTH, read_xp
 from aspgap_jax.survey.xp.instrument import Instrument, as_sampled, write_instrument
+from support.bundles import bundle_of
+from support.made_up import made_up_stars
 from support.xp_files import star, write_bulk
 from support.xp_habits import table_of
 
@@ -146,6 +152,42 @@ def test_as_many_coefficients_of_another_release_are_not_taken_for_dr3s(tmp_path
     path = write_bulk(tmp_path / "a.csv.gz", [star(1), star(2)])
     assert run(tmp_path / "a", path, "--release", "dr4") == 1
     assert "55 + 55 coefficients of Gaia DR4" in capsys.readouterr().err
+
+
+def test_a_bundle_of_coefficients_takes_those_of_its_release_alone(tmp_path, capsys):
+    # Trained on DR3's; the same numbers are said to be DR4's, or of nobody knows which.
+    columns = table_of([star(n) for n in range(1, 41)])
+    xp, error = (
+        np.concatenate([columns[f"{band}_{what}"] for band in ("bp", "rp")], axis=1)
+        for what in ("coefficients", "coefficient_errors")
+    )
+    made = made_up_stars(40, n_xp=110)
+    trained = replace(made, xp=xp, xp_error=error, representation="continuous", release="dr3")
+    save_bundle(tmp_path / "bundle", *bundle_of(trained))
+    path = write_bulk(tmp_path / "a.csv.gz", [star(1), star(2)])
+    bundle = ("--bundle", tmp_path / "bundle")
+    assert run(tmp_path / "a", path, *bundle) == 0
+    assert run(tmp_path / "b", path, "--release", "dr4", *bundle) == 1
+    said = capsys.readouterr().err
+    assert "55 + 55 coefficients of Gaia DR4; the bundle was trained on those of Gaia DR3" in said
+    other = write_bulk(tmp_path / "b.csv.gz", [star(n, sizes=(60, 50)) for n in (1, 2)])
+    assert run(tmp_path / "c", other, *bundle) == 1
+    assert "60 + 50 coefficients of a release that is not known" in capsys.readouterr().err
+    # A training store says of which release it is.
+    for release, status in (("dr3", 0), ("dr4", 1)):
+        write_training_store(tmp_path / f"{release}.h5", replace(trained, release=release))
+        assert run(tmp_path / release, tmp_path / f"{release}.h5", *bundle) == status
+
+
+def test_a_training_store_keeps_release_and_bands(tmp_path):
+    made = made_up_stars(6, n_xp=20)
+    stars = replace(made, representation="continuous", release="dr4", n_bp=12)
+    write_training_store(tmp_path / "a.h5", stars)
+    stored = read_training_store(tmp_path / "a.h5")
+    assert (stored.release, stored.n_bp) == ("dr4", 12)
+    source = Source("a.h5", tmp_path / "a.h5")
+    (chunk,) = read_source(source, chunk_size=9, correlations=False, on_bad_row=print)
+    assert (chunk.release, chunk.n_bp) == ("dr4", 12)
 
 
 def test_options_that_are_none_are_told_before_anything_is_read(tmp_path, capsys):

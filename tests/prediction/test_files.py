@@ -332,11 +332,36 @@ def test_gaia_tables_give_g_and_ruwe(tmp_path: Path) -> None:
     table.write(tmp_path / "gaia.csv")
     predict([path], tmp_path / "out", gaia=[tmp_path / "gaia.csv"])
     found = part(tmp_path / "out", path)
-    np.testing.assert_array_equal(found["phot_g_mean_mag"], [np.nan, 14, 15, np.nan])
+    # Where no table has it, G is the spectrum's.
+    np.testing.assert_array_equal(found["phot_g_mean_mag"][1:3], [14, 15])
+    synthetic = np.asarray(found["g_synthetic"])
+    np.testing.assert_array_equal(found["phot_g_mean_mag"][[0, 3]], synthetic[[0, 3]])
     no_g = (found["flags"] & bit("NO_G")) > 0
     poor = (found["flags"] & bit("POOR_ASTROMETRY")) > 0
     assert no_g.tolist() == [True, False, False, True]
     assert poor.tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize(("offset", "asked"), [(0.0, False), (0.1, True), (-2.5, True)])
+def test_g_that_is_not_the_spectrums_is_counted_and_asked_about(
+    tmp_path: Path, offset: float, asked: bool
+) -> None:
+    path = write_bulk(tmp_path / "x.csv.gz", [flat_star(n) for n in range(1, 31)])
+    first = predict([path], tmp_path / "without")
+    assert (first.total("no_g"), first.total("g_mismatch")) == (30, 0)
+    assert "G of stars: 30 synthesised from the spectrum (NO_G)" in str(first)
+    own = part(tmp_path / "without", path)
+    gaia = Table({"source_id": own["source_id"], "phot_g_mean_mag": own["g_synthetic"] + offset})
+    gaia.write(tmp_path / "gaia.csv")
+    done = predict([path], tmp_path / "with", gaia=[tmp_path / "gaia.csv"])
+    assert (done.total("no_g"), done.total("g_mismatch")) == (0, 30 * asked)
+    text = (
+        f"{path}: G of 30 of 30 stars is not that of their spectra, by {offset:+.2f} mag in the "
+        "median (G_MISMATCH): is it Gaia's G of these stars?"
+    )
+    assert (text in str(done)) == asked
+    found = part(tmp_path / "with", path)
+    np.testing.assert_allclose(found["g_synthetic"], own["g_synthetic"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

@@ -107,6 +107,25 @@ def test_without_g_it_is_synthesised(bundle: Bundle, stars: TrainingSet) -> None
     np.testing.assert_allclose(ten.mean, found.mean, rtol=1e-3, atol=1e-3)
 
 
+def test_g_of_another_star_is_flagged(bundle: Bundle, stars: TrainingSet) -> None:
+    batch = batch_of(stars, slice(6))
+    synthetic = np.asarray(label_stars(bundle, batch, CFG, SAMPLED).g_synthetic)
+    tolerance = float(bundle.photometry.tolerance)
+    given = synthetic + tolerance * np.array([0.0, 0.98, -0.98, 1.02, -1.02, np.nan])
+    found = label_stars(bundle, batch._replace(g_mag=jnp.asarray(given)), CFG, SAMPLED)
+    assert has(found, "G_MISMATCH") == [False, False, False, True, True, False]
+    # Where the spectrum has no G, a given one cannot be its own; where a band is missing, or
+    # a value, there is nothing to compare with.
+    odd = batch._replace(
+        xp=batch.xp.at[0].multiply(-1.0).at[1, 3].set(jnp.nan),
+        present=batch.present.at[2, 0].set(False),
+        g_mag=jnp.full(6, 3.0),
+    )
+    found = label_stars(bundle, odd, CFG, SAMPLED)
+    assert has(found, "G_MISMATCH") == [True, False, False, True, True, True]
+    assert np.isnan(found.g_synthetic).tolist() == [True, False, True, False, False, False]
+
+
 def test_facts_are_flagged(bundle: Bundle, stars: TrainingSet) -> None:
     batch = batch_of(stars, slice(6))
     found = label_stars(

@@ -11,10 +11,13 @@ import pytest
 
 from aspgap_jax import labels
 from aspgap_jax.flags import FLAGS, bit, decode
+from aspgap_jax.prediction.assess import fit_magnitudes
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo, load_bundle, released_bundle
 from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, StarLabels, label_stars
+from aspgap_jax.prediction.spectra import instrument_matrix
 from aspgap_jax.preprocessing.folds import fold_of
 from aspgap_jax.preprocessing.stars import TrainingSet
+from aspgap_jax.survey.sample import load_sample
 from aspgap_jax.survey.xp import read_xp
 from aspgap_jax.training.run import load_stars
 from support.bundles import batch_of
@@ -96,6 +99,83 @@ def test_a_star_without_bp_has_no_labels(released: tuple[Bundle, BundleInfo], sh
     assert np.isnan(found.mean).all(axis=1).tolist() == [False, True, False]
     assert "MISSING_BAND" in decode(found.flags[1])
     assert (np.asarray(found.propagated)[[0, 2]] > 0).all()
+
+
+@pytest.fixture(scope="module")
+def sample() -> TrainingSet:
+    """Every tenth star of the sample, whether it was trained on or not."""
+    stars = load_sample()
+    return stars.where(fold_of(stars.source_id, 10, 2_001) == 0)
+
+
+@pytest.fixture(scope="module")
+def reconstructed(sample: TrainingSet) -> TrainingSet:
+    """Coefficients whose spectra are those of the sample, to the noise of the fit."""
+    unit = 1e-18
+    solve = np.linalg.pinv(instrument_matrix() / unit, rcond=1e-6)
+    return replace(
+        sample,
+        representation="continuous",
+        wavelength=None,
+        release="dr3",
+        xp=(sample.xp / unit @ solve.T).astype(np.float32),
+        xp_error=np.sqrt((sample.xp_error / unit) ** 2 @ (solve.T) ** 2).astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize("kind", ["sample", "reconstructed"])
+def test_g_of_another_survey_or_star_is_flagged(
+    kind: str, released: tuple[Bundle, BundleInfo], request: pytest.FixtureRequest
+) -> None:
+    bundle, info = released
+    stars: TrainingSet = request.getfixturevalue(kind)
+    options = LabelOptions(stars.representation)
+
+    def mismatch(g_mag: np.ndarray) -> np.ndarray:
+        batch = batch_of(replace(stars, g_mag=g_mag.astype(np.float32)))
+        flags = np.asarray(label_stars(bundle, batch, info.config, options).flags)
+        return flags & bit("G_MISMATCH") > 0
+
+    labels_are_good = (stars.columns["snr"] > 50) & np.isfinite(stars.labels).all(axis=1)
+    right = mismatch(stars.g_mag)
+    # 1% of the stars that the threshold is of; more of the faint and blended ones.
+    assert 0.002 < right[labels_are_good].mean() < 0.03
+    assert right.mean() < 0.06
+    for offset in (0.1, -0.1, 0.3, -3.0):
+        assert mismatch(stars.g_mag + offset).mean() > 0.95
+    # Pan-STARRS' g is fainter the redder the star.
+    colour = stars.columns["phot_bp_mean_mag"] - stars.columns["phot_rp_mean_mag"]
+    assert mismatch(stars.g_mag + 0.1 + 0.5 * np.nan_to_num(colour)).mean() > 0.95
+    # The G of the next row: flagged wherever it is another.
+    other = np.roll(stars.g_mag, 1)
+    apart = np.abs(other - stars.g_mag) > 0.15
+    assert apart.mean() > 0.8
+    assert mismatch(other)[apart].mean() > 0.97
+    for impossible in (-4.5, 45.0, 0.0):
+        assert mismatch(np.full(len(stars), impossible)).all()
+    assert not mismatch(np.full(len(stars), np.nan)).any()
+
+
+def test_synthetic_g_is_that_of_gaia(
+    released: tuple[Bundle, BundleInfo], sample: TrainingSet, reconstructed: TrainingSet
+) -> None:
+    bundle, info = released
+    for stars in (sample, reconstructed):
+        options = LabelOptions(stars.representation)
+        found = label_stars(bundle, batch_of(stars), info.config, options)
+        difference = np.asarray(found.g_synthetic) - sample.g_mag
+        assert 1.4826 * np.nanmedian(np.abs(difference)) < 0.010
+        assert np.isfinite(difference).mean() > 0.999
+
+
+def test_its_photometry_is_fitted_to_its_training_stars(
+    released: tuple[Bundle, BundleInfo],
+) -> None:
+    bundle, info = released
+    fitted = fit_magnitudes(load_stars("sample", "broad"))
+    np.testing.assert_allclose(bundle.photometry.weights, fitted.weights, rtol=1e-3)
+    np.testing.assert_allclose(bundle.photometry.tolerance, fitted.tolerance, rtol=1e-3)
+    assert info.release == ""
 
 
 def test_order_of_labels_is_that_of_the_table(released: tuple[Bundle, BundleInfo]) -> None:

@@ -27,7 +27,7 @@ from aspgap_jax.preprocessing.scaling import (
     stack,
 )
 from aspgap_jax.preprocessing.stars import TrainingSet
-from aspgap_jax.survey.inputs import as_chunk
+from aspgap_jax.survey.inputs import as_chunk, release_of
 from aspgap_jax.survey.xp import WAVELENGTH
 from support.made_up import made_up_stars
 from support.xp_files import Row, star
@@ -173,6 +173,7 @@ def bundle_of(
         representation=stars.representation,
         n_xp=stars.xp.shape[1],
         n_coefficients=bundle.instrument.shape[1],
+        release=release_of(stars),
         n_parameters=sum(leaf.size for leaf in jax.tree.leaves(networks.params)) // members,
         label_names=labels.names(),
         members=tuple(Assignment(0, m, 0) for m in range(members)),

@@ -80,6 +80,23 @@ def test_everything_arrives_beside_its_star(inputs: Inputs) -> None:
     assert stars.cuts == prepared.cuts
 
 
+def test_the_release_of_the_spectra_is_kept_and_two_do_not_mix(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    inputs.prepare()
+    stored = read_training_store(inputs.out)
+    assert (stored.release, stored.n_bp) == ("dr3", 55)
+    write_xp(inputs.xp, xp_columns(IDS[3:]))
+    other = Table(xp_columns(IDS[:3]), meta={"TITLE": "mean spectra of Gaia DR4"})
+    other.write(tmp_path / "other.fits")
+    with pytest.raises(
+        InputError,
+        match=r"other.fits: has 55 \+ 55 coefficients of Gaia DR4, the files before it 55 \+ 55 "
+        "coefficients of Gaia DR3",
+    ):
+        inputs.prepare(xp=[inputs.xp, tmp_path / "other.fits"])
+
+
 def test_provenance_and_units(inputs: Inputs) -> None:
     inputs.prepare()
     with h5py.File(inputs.out) as file:

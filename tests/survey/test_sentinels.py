@@ -15,6 +15,7 @@ from aspgap_jax.survey.sentinels import KINDS, is_sentinel, kind_of, without_sen
     ("kind", "missing", "measured"),
     [
         ("magnitude", [0, -1, 99, 99.99, 99.999, -999, -9999, 999, 1e20], [1.7, 21.4, -1.4, 9.99]),
+        ("Gaia magnitude", [0, -1, -1.4, -7.25, 99.99, -9999, 999, 1e20], [1.7, 21.4, 9.99]),
         ("temperature", [0, -9999, -999.99, 999, 99.99, -1, 1e20], [2800, 4999.9, 9999, 99000]),
         ("temperature error", [0, -1, -9999, 9999, 1e30], [99, 99.99, 999, 0.1]),
         ("gravity", [-9999, -999.99, 99.99, -99], [0, -0.4, 5.1, -1]),

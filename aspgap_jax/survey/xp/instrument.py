@@ -111,29 +111,41 @@ def read_instrument(path: Path) -> Instrument:
     return found
 
 
-def check_release(representation: str, chunk: XPChunk) -> None:
+def check_release(representation: str, release: str, chunk: XPChunk) -> None:
     """Whether networks know the instrument of a chunk's coefficients.
 
-    Networks of samples have the matrix of the default release alone; another release's
-    coefficients, even if they are as many, are of another basis.
+    Networks of samples have the matrix of the default release alone, networks of
+    coefficients know those of their own release; another release's coefficients, even
+    if they are as many, are of another basis.
 
     Args:
         representation: of the spectra the networks were trained on.
+        release: of those spectra, where they were coefficients.
         chunk: the spectra.
 
     Raises:
         InputError: they do not; with the command that makes the matrix.
     """
-    known = chunk.release == DEFAULT or chunk.representation == "sampled"
+    own = DEFAULT if representation == "sampled" else release
     n_rp = chunk.coefficients.shape[1] - chunk.n_bp
-    if representation != "sampled" or known or n_rp < 1:
+    if chunk.representation == "sampled" or chunk.release == own or n_rp < 1:
         return
-    name = f"Gaia {chunk.release.upper()}" if chunk.release else "a release that is not known"
+    name = _in_words(chunk.release)
+    if representation != "sampled":
+        raise InputError(
+            f"{chunk.n_bp} + {n_rp} coefficients of {name}; the bundle was trained on those of "
+            f"{_in_words(release)}, which are of another basis: use a bundle of that release or of "
+            f"sampled spectra, or name the release by --release"
+        )
     raise InputError(
         f"{chunk.n_bp} + {n_rp} coefficients of {name}, whose instrument matrix aspgap does not "
         f"have: make it from the GaiaXPy of that release (`{COMMAND} --release dr4 --models BP RP "
         f"--out dr4.npz`) and pass --instrument dr4.npz; or name the release by --release"
     )
+
+
+def _in_words(release: str) -> str:
+    return f"Gaia {release.upper()}" if release else "a release that is not known"
 
 
 def as_sampled(chunk: XPChunk, instrument: Instrument) -> XPChunk:

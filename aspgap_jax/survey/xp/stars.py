@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.survey.sentinels import is_sentinel, without_sentinels
+from aspgap_jax.survey.sentinels import KINDS, is_sentinel, without_sentinels
 from aspgap_jax.survey.xp import units
 from aspgap_jax.survey.xp.cells import Fault, as_list, id_of, list_cells, scalar_cells
 from aspgap_jax.survey.xp.chunk import SAMPLED, SOURCE_ID, WAVELENGTH, XPChunk
@@ -204,7 +204,7 @@ def finished(plan: Plan, chunk: XPChunk, release: str, notes: Notes) -> XPChunk:
         chunk = _in_units(plan, _on_grid(plan, chunk, notes), notes)
     chunk = replace(
         chunk,
-        g_mag=_measured("G", chunk.g_mag, "magnitude", notes),
+        g_mag=_measured("G", chunk.g_mag, "Gaia magnitude", notes),
         ruwe=_measured("ruwe", chunk.ruwe, "ruwe", notes),
     )
     if chunk.representation == "continuous":
@@ -220,7 +220,9 @@ def _measured(
         return values
     found = without_sentinels(values, kind)
     for number, count in found.replaced.items():
-        notes.add(f"{what} is {number:g}, which stands for a missing one: read as none", count)
+        named = number >= 0 or np.isclose(KINDS[kind].numbers, number).any()
+        how = f"{number:g}, which stands for a missing one" if named else "below zero"
+        notes.add(f"{what} is {how}: read as none", count)
     return found.values
 
 

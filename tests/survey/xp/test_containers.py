@@ -325,6 +325,19 @@ def test_a_magnitude_that_is_none_is_counted(tmp_path, number, kind):
     assert notes == [f"G is {number:g}, which stands for a missing one: read as none (2 stars)"]
 
 
+@pytest.mark.parametrize("kind", ["parquet", "fits"])
+def test_a_negative_magnitude_is_none_of_gaia(tmp_path, kind):
+    rows = [row | {"phot_g_mean_mag": -4.5 - n} for n, row in enumerate(ROWS[:2])] + ROWS[2:]
+    if kind == "parquet":
+        write_arrow(tmp_path / "a", arrow_table(rows), "parquet")
+    else:
+        table_of(rows).write(tmp_path / "a", format="fits")
+    chunk, bad, notes = noted(tmp_path / "a", chunk_size=1)
+    assert not bad
+    assert np.flatnonzero(np.isnan(chunk.g_mag)).tolist() == [0, 1]
+    assert notes == ["G is below zero: read as none (2 stars)"]
+
+
 def test_fluxes_and_errors_that_are_none_are_masked(tmp_path):
     rows = [
         row | {"flux": row["flux"].copy(), "flux_error": row["flux_error"].copy()} for row in ROWS
