@@ -49,7 +49,7 @@ class Validate:
     """Folder of `aspgap crossval` or `aspgap demo`."""
     external: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Another catalogue, NAME=FILE, repeatable: a23, lamost_lrs, lamost_mrs, galah, other, gaia,
-    orbits, poor_old_heart, lmc, cluster_members, clusters, kurucz."""
+    orbits, poor_old_heart, lmc, cluster_members, clusters, cannon, kurucz."""
     id_column: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Column of Gaia ids of another catalogue, NAME=COLUMN, where its name does not tell the
     release."""

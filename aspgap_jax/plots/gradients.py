@@ -25,13 +25,19 @@ from aspgap_jax.plots.style import (
 
 __all__ = ["gradient_agreement", "gradient_spectra"]
 
-GREEN = "#009E73"
+GREEN, GREY = "#009E73", "#7F7F7F"
 # From the bottom up.
-CURVES = (("Kurucz", BLACK), ("synthesis", BLUE), ("visible", ORANGE), ("hallucinated", GREEN))
+CURVES = (
+    ("Kurucz", GREY),
+    ("synthesis", BLUE),
+    ("Cannon", BLACK),
+    ("visible", ORANGE),
+    ("hallucinated", GREEN),
+)
 OFFSET = 2.3
 """Between two curves that reach from -1 to 1."""
 CELL = 5.5  # points, of the numbers in coloured squares
-NAMES = {"visible": "hallucinated, seen by the decoder"}
+NAMES = {"visible": "seen by the decoder", "Cannon": "Cannon of real spectra"}
 WINDOWS = ((15_735.0, 15_785.0), (16_140.0, 16_230.0))
 """Angstrom: the Mg I triplet; four lines of Ca, Si, and the CO band head at 16,189."""
 
@@ -46,8 +52,8 @@ def gradient_spectra(
     not their sizes, and none is cut off.
 
     Args:
-        curves: gradients by name, ``Kurucz``, ``synthesis``, ``visible`` (the part of the
-            hallucinated one that the APOGEE decoder sees) and ``hallucinated``; what is
+        curves: gradients by name, ``Kurucz``, ``synthesis``, ``Cannon``, ``visible`` (the part
+            of the hallucinated one that the APOGEE decoder sees) and ``hallucinated``; what is
             absent is not drawn.
         marks: species and vacuum wavelength (Angstrom) of lines to mark.
 

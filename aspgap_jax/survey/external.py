@@ -203,6 +203,7 @@ EXTERNALS: dict[str, str] = {name: spec.source for name, spec in CATALOGUES.item
     "cluster_members": "Donor et al. 2020, occam_member-DR16.fits: CLUSTER, APOGEE_ID, "
     "RV_PROB, FEH_PROB, PM_PROB",
     "clusters": "literature [Fe/H] of clusters: NAME, FE_H",
+    "cannon": "a quadratic Cannon of real APOGEE spectra (.npz, aspgap_jax/survey/cannon.py)",
     "kurucz": "kurucz_apogee_network.npz of kareemelbadry/binspec: Kurucz spectra of APOGEE",
 }
 """Every name that ``--external`` takes, and the file that goes with it."""

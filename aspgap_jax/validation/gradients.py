@@ -1,21 +1,25 @@
 """Gradient spectra d(flux)/d(label), hallucinated and physical (paper section 3, Fig. 4).
 
-The hallucinator maps latents to an APOGEE-like spectrum; it knows no labels. To ask how its
-spectrum changes with a label, the label's direction must come from somewhere else. Here it
-comes from the stars: :func:`label_directions` regresses real XP spectra on APOGEE's labels
-round a reference star, and :func:`hallucinated_gradients` pushes each direction through
-encoder and hallucinator with ``jax.jacfwd``. Nothing of the direction is taken from the
-networks, so that a network that had learnt nothing physical could show it.
+The hallucinator maps latents to an APOGEE-like spectrum; it knows no labels. There are two ways
+to ask how its spectrum changes with a label.
+
+- :func:`gradients_by_labels` regresses the hallucinated spectra of stars on the labels that
+  the networks give them: how spectra change with what the networks know of a label.
+- :func:`label_directions` regresses real XP spectra on APOGEE's labels round a reference star,
+  and :func:`hallucinated_gradients` pushes each direction through encoder and hallucinator with
+  ``jax.jacfwd``. Nothing of the direction is taken from the networks. It also tells how far
+  they mix labels that XP spectra hardly tell apart, such as log g and Teff at fixed others.
 
 Training constrains the hallucinated spectrum only as far as the frozen APOGEE decoder sees
-it: what is orthogonal to the rows of the decoder's first layer changes no label and stays as
-the initialisation left it. The *visible* part is therefore returned beside the whole, and so
-is what the directions do to the labels that the networks themselves read.
+it: what is orthogonal to the rows of the decoder's first layer changes no label. Without a
+basis (:mod:`aspgap_jax.basis`) it stays as the initialisation left it. The *visible* part is
+therefore told beside the whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -44,12 +48,15 @@ __all__ = [
     "Directions",
     "Hallucinated",
     "correlation",
+    "gradients_by_labels",
     "hallucinated_gradients",
+    "hallucinated_spectra",
     "label_directions",
     "line_pixels",
     "over_continuum",
     "physical_gradients",
     "shifted_correlation",
+    "visible_part",
 ]
 
 BANDWIDTH = (150.0, 0.4, 0.2, 0.1)
@@ -58,6 +65,10 @@ the order of the label table: wide enough for a thousand stars of the sample."""
 
 STEP = (50.0, 0.1, 0.1, 0.1)
 """A typical difference of each label, in its unit; what moves labels is told per step."""
+
+NEAREST = 3000
+"""Stars round the reference whose hallucinated spectra are regressed; those further away weigh
+next to nothing."""
 
 MIN_STARS = 10.0
 """The regression needs so many effective stars for each of its parameters."""
@@ -197,9 +208,92 @@ def hallucinated_gradients(networks: Networks, cfg: Config, directions: Directio
         jax.jit(jax.vmap(member))(networks.params, networks.decoder, networks.scalers)
     )
     gradient = np.swapaxes(gradient, 1, 2)
+    return Hallucinated(flux, gradient, visible_part(networks, gradient), direct, read)
+
+
+def visible_part(
+    networks: Networks, gradient: Float[np.ndarray, "member label pixel"]
+) -> Float[np.ndarray, "member label pixel"]:
+    """The part of gradient spectra that lies in the span of the frozen decoder's first layer.
+
+    Args:
+        networks: of a run.
+        gradient: of every member.
+
+    Returns:
+        Of the same shape.
+    """
     seen = np.linalg.qr(np.asarray(networks.decoder["params"]["Dense_0"]["kernel"]))[0]
-    visible = (gradient @ seen) @ np.swapaxes(seen, 1, 2)
-    return Hallucinated(flux, gradient, visible, direct, read)
+    part: Float[np.ndarray, "member label pixel"] = (gradient @ seen) @ np.swapaxes(seen, 1, 2)
+    return part
+
+
+def gradients_by_labels(
+    networks: Networks,
+    cfg: Config,
+    xp: Float[np.ndarray, "star xp"],
+    reference: Float[np.ndarray, " label"],
+) -> tuple[Float[np.ndarray, "member pixel"], Float[np.ndarray, "member label pixel"]]:
+    """How the hallucinated spectra of stars change with the labels that the networks give them.
+
+    A locally quadratic regression round ``reference``, as that of :func:`label_directions`,
+    of each member's spectra on the mean labels of the XP decoders.
+
+    Args:
+        networks: of a run.
+        cfg: of the training.
+        xp: spectra normalised by magnitude, as the networks take them.
+        reference: labels of the reference star.
+
+    Returns:
+        The spectrum at the reference, and its derivative by every label, per its unit.
+
+    Raises:
+        InputError: too few stars near the reference.
+    """
+    direct = jax.jit(jax.vmap(partial(_direct, cfg), in_axes=(0, 0, None)))
+    own = np.asarray(direct(networks.params, networks.scalers, jnp.asarray(xp, jnp.float32)))
+    given = own.mean(axis=0).astype(np.float64)
+    distance = np.square((given - reference) / np.asarray(BANDWIDTH)).sum(axis=1)
+    near = np.argsort(distance)[:NEAREST]
+    spectra = jax.jit(partial(_flux, cfg))
+    found = []
+    for m in range(len(own)):
+        member = jax.tree.map(lambda leaf, m=m: leaf[m], networks)
+        flux = np.asarray(spectra(*member, jnp.asarray(xp[near], jnp.float32)), np.float64)
+        found.append(label_directions(flux, given[near], reference))
+    return np.stack([f.spectrum for f in found]), np.stack([f.per_label for f in found])
+
+
+def hallucinated_spectra(
+    networks: Networks, cfg: Config, xp: Float[np.ndarray, "star xp"]
+) -> Float[np.ndarray, "star pixel"]:
+    """Hallucinated spectra of stars, the mean over the members.
+
+    Args:
+        networks: of a run.
+        cfg: of the training.
+        xp: spectra normalised by magnitude, as the networks take them.
+
+    Returns:
+        Flux over continuum on the apStar grid.
+    """
+    flux = jax.vmap(partial(_flux, cfg), in_axes=(0, 0, 0, None))
+    return np.asarray(flux(*networks, jnp.asarray(xp, jnp.float32)).mean(axis=0), np.float64)
+
+
+def _direct(cfg: Config, params: Params, scalers: Scalers, xp: jax.Array) -> jax.Array:
+    """Labels of the XP decoder."""
+    latents = model.encode(cfg.model, params, scalers.xp.transform(xp))
+    return scalers.labels.inverse(model.decode_xp(cfg.model, params, latents)[0])
+
+
+def _flux(
+    cfg: Config, params: Params, decoder: Variables, scalers: Scalers, xp: jax.Array
+) -> jax.Array:
+    """Hallucinated spectra."""
+    latents = model.encode(cfg.model, params, scalers.xp.transform(xp))
+    return model.hallucinate(cfg.model, params, decoder, latents)
 
 
 def physical_gradients(

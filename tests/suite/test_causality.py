@@ -13,6 +13,7 @@ from aspgap_jax.labels import index, names
 from aspgap_jax.prediction.bundle import released_bundle
 from aspgap_jax.suite import STUDIES, Inputs, Missing, Result, open_inputs
 from aspgap_jax.suite.causality import DIFFERENCE, pairs_of, reddening
+from aspgap_jax.suite.gradients import BY
 from aspgap_jax.suite.runner import json_ready
 
 ALPHA = index("alpha_m")
@@ -93,20 +94,32 @@ def test_residual_trends(inputs: Inputs) -> None:
 
 
 def test_figure_04(inputs: Inputs, shared: Path) -> None:
-    network = shared / "data/apogee_emulator/kurucz_apogee_network.npz"
-    given = replace(inputs, external={"kurucz": network})
-    numbers = study("figure04", given).numbers
-    assert len(numbers["agreement"]) == 5
+    data = shared / "data"
+    files = {
+        "kurucz": data / "apogee_emulator/kurucz_apogee_network.npz",
+        "cannon": data / "apogee_cannon/cannon_apokasc_gc.npz",
+    }
+    if not all(path.is_file() for path in files.values()):
+        pytest.skip(f"{data} lacks the models")
+    numbers = study("figure04", replace(inputs, external=files)).numbers
+    assert len(numbers["agreement"]) == 3 * 2 + 2
     for name in names():
-        # Two models of the same physics agree; that the run's networks do is not to be expected.
-        physics = numbers["agreement"]["synthesis \N{MULTIPLICATION SIGN} Kurucz"][name]
-        assert physics["correlation"] > max(0.2, 2 * physics["chance"])
-        assert set(physics["lines"]) == {"Mg", "Si", "Ca", "Ti", "Fe", "OH", "CO"}
+        # Models of the same physics agree; that the run's networks do is not to be expected.
+        for model in ("Kurucz", "Cannon"):
+            physics = numbers["agreement"][f"synthesis {BY} {model}"][name]
+            assert set(physics["lines"]) == {"Mg", "Si", "Ca", "Ti", "Fe", "OH", "CO", "CN"}
+            if name in ("teff", "m_h"):
+                assert physics["correlation"] > max(0.2, 2 * physics["chance"])
         assert 0.0 < numbers["visible_share"][name] < 1.0
     assert np.shape(numbers["moved"]["xp_decoder"]) == (4, 4)
     np.testing.assert_allclose(
         list(numbers["reference"].values()), np.median(inputs.stars.labels, 0)
     )
+    spectra = numbers["spectra"]
+    assert spectra["stars"] == 64
+    physics = spectra[f"synthesis {BY} Cannon"]
+    assert physics["lowest"] < physics["median"]
+    assert physics["median"] > 0.7
 
 
 def test_figure_04_needs_the_hallucinator(inputs: Inputs) -> None:

@@ -91,6 +91,31 @@ def test_the_visible_part_is_all_that_the_decoder_sees() -> None:
     assert (lost < 0.6).all()
 
 
+def test_spectra_change_with_the_labels_that_the_networks_give() -> None:
+    """Of hallucinated spectra that are, by hand, a function of the networks' own labels."""
+    networks, rng = networks_at_reference(), np.random.default_rng(3)
+    xp = 2e-17 + 1e-17 * rng.normal(size=(4000, N_XP))
+    flux, gradient = gradients.gradients_by_labels(networks, CFG, xp, REFERENCE)
+    assert flux.shape == (2, 40)
+    assert gradient.shape == (2, 4, 40)
+    spectra, own = [], []
+    for m in range(2):
+        latents = perceptron(networks.params.encoder, m, (xp - 2e-17) / 1e-17)
+        spectra.append(1.0 - perceptron(networks.params.hallucinator, m, latents))
+        mean = perceptron(networks.params.xp_decoder, m, latents)[:, :4]
+        own.append(mean * [900.0, 2.5, 1.2, 0.3] + REFERENCE)
+    found = gradients.hallucinated_spectra(networks, CFG, xp[:5])
+    np.testing.assert_allclose(found, np.mean(spectra, axis=0)[:5], rtol=1e-4, atol=1e-5)
+    given = np.mean(own, axis=0)
+    offset = (given - REFERENCE) / gradients.BANDWIDTH
+    near = np.argsort((offset**2).sum(axis=1))[: gradients.NEAREST]
+    for m in range(2):
+        expected = gradients.label_directions(spectra[m][near], given[near], REFERENCE)
+        size = np.abs(expected.per_label).max(axis=1, keepdims=True)
+        np.testing.assert_allclose(gradient[m] / size, expected.per_label / size, atol=2e-3)
+        np.testing.assert_allclose(flux[m], expected.spectrum, atol=1e-4)
+
+
 def test_directions_of_another_width_are_refused() -> None:
     directions = made_up_directions()
     short = directions._replace(
