@@ -63,7 +63,6 @@ def label_columns(prefix: str, description: str, statistic: str = "") -> tuple[C
     )
 
 
-# Table 2, in its order.
 COLUMNS: tuple[ColumnSpec, ...] = (
     ColumnSpec("source_id", "", "Unique identifier for star", np.int64, "meta.id;meta.main"),
     ColumnSpec("ra", "deg", "Right Ascension", np.float64, "pos.eq.ra;meta.main"),
@@ -123,6 +122,7 @@ COLUMNS: tuple[ColumnSpec, ...] = (
         "stat.error;spect.dopplerVeloc.opt",
     ),
 )
+"""The paper's Table 2, in its order."""
 
 TRUST: tuple[ColumnSpec, ...] = (
     *label_columns(

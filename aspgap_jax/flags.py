@@ -126,6 +126,7 @@ FLAGS: tuple[Flag, ...] = _table(
         "of the training stars",
     ),
 )
+"""All flags, in the order of their bits."""
 
 _BITS = {flag.name: flag.bit for flag in FLAGS}
 

@@ -134,6 +134,7 @@ LABELS: tuple[Label, ...] = (
         ucd="phys.abund",
     ),
 )
+"""The labels, in the order of every array with a ``label`` axis."""
 
 
 def names() -> tuple[str, ...]:

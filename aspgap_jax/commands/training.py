@@ -56,7 +56,7 @@ class Demo(_Run):
     Examples::
 
         aspgap demo
-        aspgap demo --preset best --out runs/best
+        aspgap demo --preset compact --out runs/compact
         aspgap demo --out runs/short --train.epochs 20 --cv.seeds 1
     """
 

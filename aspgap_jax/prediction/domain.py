@@ -93,6 +93,7 @@ SCORES = (
     Score("blue", "HOT_STAR"),
     Score("logg", "DWARF", 4.0),
 )
+"""What is scored, in the order of every array with a ``score`` axis."""
 
 
 class LatentStatistics(NamedTuple):

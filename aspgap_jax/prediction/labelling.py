@@ -50,7 +50,7 @@ class StarBatch(NamedTuple):
         present: whether the star has BP, RP.
         ruwe: of Gaia's astrometry, NaN where unknown.
         correlations: of the coefficients of BP and of RP, as
-            :class:`aspgap_jax.survey.xp.XPChunk` has them; for ``propagate="full"``.
+            :class:`aspgap_jax.survey.xp.chunk.XPChunk` has them; for ``propagate="full"``.
     """
 
     xp: Float[Array, "star xp"]

@@ -120,7 +120,7 @@ class Predictor:
         """Labels of the stars of a table, or of files.
 
         Names in any case, units, wavelength grids, lists in cells, sentinels and ids are
-        read as in files (:func:`aspgap_jax.survey.xp.read_xp`): what the archive, TOPCAT,
+        read as in files (:func:`aspgap_jax.survey.xp.read.read_xp`): what the archive, TOPCAT,
         pandas, astropy or Arrow make of a table of XP spectra gives the labels of the file.
         What was converted, replaced or guessed is told by warnings.
 

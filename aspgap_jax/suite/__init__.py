@@ -11,7 +11,6 @@ from aspgap_jax.suite import (
     gradients,
     orbits,
     plausibility,
-    strangest,
 )
 from aspgap_jax.suite.study import Drawn, Inputs, Missing, Result, Study, open_inputs
 
@@ -26,7 +25,6 @@ STUDIES: tuple[Study, ...] = tuple(
             *gradients.STUDIES,
             *orbits.STUDIES,
             *plausibility.STUDIES,
-            *strangest.STUDIES,
         ),
         key=lambda study: (not study.name.startswith(("figure", "table")), study.name),
     )

@@ -26,6 +26,7 @@ from aspgap_jax.survey.ids import BY_NAME, IdChoice
 
 __all__ = [
     "Outcome",
+    "Written",
     "check_externals",
     "check_ids",
     "json_ready",

@@ -46,7 +46,7 @@ def run(name: str) -> NoReturn:
     """A script: run the study called ``name`` on what the command line says, and exit.
 
     Args:
-        name: of a row of :data:`aspgap_jax.suite.STUDIES`.
+        name: of a row of ``aspgap_jax.suite.STUDIES``.
 
     Returns:
         Never: the process ends with the status of the study.

@@ -137,7 +137,7 @@ def read_source(
     on_note: OnNote | None = None,
     delivery: Delivery = AS_IT_SAYS,
 ) -> Iterator[XPChunk]:
-    """Chunks of stars of a source, in its order; see :func:`aspgap_jax.survey.xp.read_xp`.
+    """Chunks of stars of a source, in its order; see :func:`aspgap_jax.survey.xp.read.read_xp`.
 
     Args:
         source: of the input.

@@ -143,7 +143,7 @@ def prepare(
     units: training normalises them by G.
 
     Args:
-        xp_files: XP spectra in any format of :func:`aspgap_jax.survey.xp.read_xp`,
+        xp_files: XP spectra in any format of :func:`aspgap_jax.survey.xp.read.read_xp`,
             XP stores among them, and folders of such (:mod:`aspgap_jax.survey.folders`).
         gaia_tables: tables with ``source_id`` and ``phot_g_mean_mag``, and further
             columns of :data:`aspgap_jax.survey.gaia.COLUMN_NAMES`, or folders of such.

@@ -52,7 +52,7 @@ def synthesize(
     Args:
         labels: columns in the order of the label table: teff (K), logg (dex, cgs),
             m_h (dex), alpha_m (dex).
-        lines: from :func:`aspgap_jax.synthesis.load_lines`.
+        lines: from :func:`aspgap_jax.synthesis.lines.load_lines`.
         calibration: fitted constants.
 
     Returns:

@@ -1,10 +1,12 @@
 """Tables in HDF5 as different software lays them out.
 
-flat       one dataset a column, in the root or in a group (h5py; this package)
-astropy    one dataset of a compound type a table; masks in a field NAME.mask
-vaex       /table/columns/NAME/data, with indices for text and a mask
-pandas     fixed: blockN_items and blockN_values; table: a compound dataset, in which the
-           columns of one type may share a field
+What lies in a file tells which of them it is::
+
+    flat       one dataset a column, in the root or in a group (h5py; this package)
+    astropy    one dataset of a compound type a table; masks in a field NAME.mask
+    vaex       /table/columns/NAME/data, with indices for text and a mask
+    pandas     fixed: blockN_items and blockN_values; table: a compound dataset, in which the
+               columns of one type may share a field
 """
 
 from __future__ import annotations

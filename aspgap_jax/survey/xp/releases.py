@@ -103,6 +103,7 @@ RELEASES: dict[str, Release] = {
         ),
     )
 }
+"""The releases by name."""
 DEFAULT = "dr3"
 # EDR3 and DR3 share ids and spectra. Gaia DR2 has no XP spectra: it is named in other columns.
 MENTION = re.compile(r"gaia[ _-]?e?dr[ _-]?([3-9])(?!\d)", re.IGNORECASE)

@@ -161,7 +161,7 @@ def is_store(file: h5py.File) -> bool:
 
 
 def read_store(file: h5py.File, path: Path, *, chunk_size: int) -> Iterator[XPChunk]:
-    """Chunks of an open store file (:func:`aspgap_jax.survey.xp.read_xp` opens it).
+    """Chunks of an open store file (:func:`aspgap_jax.survey.xp.read.read_xp` opens it).
 
     Args:
         file: the open file.
