@@ -3,6 +3,7 @@
 from aspgap_jax.commands.data import Fetch, Ingest, Prepare
 from aspgap_jax.commands.installation import Doctor, InstrumentMatrix
 from aspgap_jax.commands.prediction import Catalogue, Predict
+from aspgap_jax.commands.star import Card
 from aspgap_jax.commands.training import Crossval, Demo, PlotRun, Train
 from aspgap_jax.commands.validation import Evaluate, Validate
 
@@ -18,6 +19,7 @@ Command = (
     | PlotRun
     | Predict
     | Catalogue
+    | Card
     | Evaluate
     | Validate
     | InstrumentMatrix
@@ -33,6 +35,7 @@ COMMANDS: tuple[type[Command], ...] = (
     PlotRun,
     Predict,
     Catalogue,
+    Card,
     Evaluate,
     Validate,
     InstrumentMatrix,

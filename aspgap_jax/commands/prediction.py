@@ -109,6 +109,7 @@ class Catalogue:
     Examples::
 
         aspgap catalogue labels --unflagged --out stars.parquet
+        aspgap catalogue labels --where "teff_xp < 5000 and flags == 0" --out c.vot
         aspgap catalogue labels --gaia gaia.fits --select rgb --out rgb.fits
         aspgap catalogue labels --gaia gaia-folder --out hats-catalogue
     """

@@ -15,6 +15,7 @@ from aspgap_jax.plots.cross_validation import (
 from aspgap_jax.plots.gradients import gradient_agreement, gradient_spectra
 from aspgap_jax.plots.grid import grid_search
 from aspgap_jax.plots.rgb_sample import catalogue_labels, rgb_selection
+from aspgap_jax.plots.star_card import star_card
 from aspgap_jax.plots.style import save
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "residual_trends",
     "rgb_selection",
     "save",
+    "star_card",
     "training_set",
 ]

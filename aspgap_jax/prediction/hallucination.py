@@ -42,7 +42,7 @@ from aspgap_jax.prediction.spectra import normalised_spectra
 from aspgap_jax.preprocessing.scaling import Scalers
 from aspgap_jax.typing import XP, Array, Float, Labels, Spectra
 
-__all__ = ["Hallucinations", "gradient_spectra", "hallucinate"]
+__all__ = ["Hallucinations", "gradient_spectra", "hallucinate", "member_spectra"]
 
 BATCH = 64
 """Stars at a time: their gradients take 9 MB."""
@@ -164,15 +164,32 @@ def _check(info: BundleInfo, xp: np.ndarray) -> None:
 
 
 @partial(jax.jit, static_argnames="cfg")
-def _flux(bundle: Bundle, hallucinator: Hallucinator, xp: XP, cfg: Config) -> Spectra:
-    """Mean spectra of the members; ``xp`` normalised by magnitude."""
+def member_spectra(
+    bundle: Bundle, hallucinator: Hallucinator, xp: XP, cfg: Config
+) -> Float[Array, "member star pixel"]:
+    """The hallucinated spectra of every member of a bundle.
+
+    Args:
+        bundle: with the networks up to there.
+        hallucinator: of the same bundle.
+        xp: spectra normalised by magnitude.
+        cfg: of the bundle.
+
+    Returns:
+        Flux over continuum.
+    """
 
     def member(params: Absorbed, scalers: Scalers, last: Variables) -> Spectra:
         hidden = model.encode_hidden(cfg.model, params, scalers.xp.transform(xp))
         return model.hallucinate_absorbed(cfg.model, params, last, hidden)
 
-    flux = jax.vmap(member)(bundle.params, bundle.scalers, hallucinator.last)
-    return jnp.asarray(flux.mean(axis=0))
+    return jnp.asarray(jax.vmap(member)(bundle.params, bundle.scalers, hallucinator.last))
+
+
+@partial(jax.jit, static_argnames="cfg")
+def _flux(bundle: Bundle, hallucinator: Hallucinator, xp: XP, cfg: Config) -> Spectra:
+    """Mean spectra of the members; ``xp`` normalised by magnitude."""
+    return jnp.asarray(member_spectra(bundle, hallucinator, xp, cfg).mean(axis=0))
 
 
 def _labels(bundle: Bundle, xp: XP, cfg: Config) -> Labels:

@@ -11,6 +11,7 @@ from aspgap_jax.suite import (
     gradients,
     orbits,
     plausibility,
+    strangest,
 )
 from aspgap_jax.suite.study import Drawn, Inputs, Missing, Result, Study, open_inputs
 
@@ -25,6 +26,7 @@ STUDIES: tuple[Study, ...] = tuple(
             *gradients.STUDIES,
             *orbits.STUDIES,
             *plausibility.STUDIES,
+            *strangest.STUDIES,
         ),
         key=lambda study: (not study.name.startswith(("figure", "table")), study.name),
     )
