@@ -27,7 +27,7 @@ from aspgap_jax.errors import InputError
 from aspgap_jax.files.access import unreadable
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.files.locks import guarded
-from aspgap_jax.survey.folders import Found, find_files
+from aspgap_jax.survey.folders import Found, find_files, without_spectra
 
 __all__ = [
     "COUNTS",
@@ -50,7 +50,7 @@ MANIFESTS = "manifest*.json"
 PARTS = ".parquet"
 """Suffix of a part."""
 
-STATUSES = ("done", "skipped", "failed", "left", "shared")
+STATUSES = ("done", "skipped", "failed", "left", "shared", "foreign")
 COUNTS = (
     *("read", "predicted", "flagged", "no_g", "g_mismatch"),
     *("failed", "unpredicted", "damaged"),
@@ -65,8 +65,9 @@ class PartRecord:
         file: its path, as it was given.
         part: name of its part.
         status: ``done``, ``skipped`` (its part was complete), ``failed``, ``left`` (to
-            another process, which predicts it at the moment) or ``shared`` (the same, by
-            another task of the job step).
+            another process, which predicts it at the moment), ``shared`` (the same, by
+            another task of the job step) or ``foreign`` (a table without XP spectra in a
+            folder).
         path: its path, absolute and without links; ``sample`` of the real sample.
         size: bytes of the file.
         digest: of its content, see :class:`aspgap_jax.files.identity.Content`.
@@ -144,7 +145,8 @@ class Predicted:
         return int(sum(getattr(record, name) for record in self.files))
 
     def with_status(self, *statuses: str) -> tuple[PartRecord, ...]:
-        """The files that are ``done``, ``skipped``, ``failed``, ``left`` or ``shared``."""
+        """The files that are ``done``, ``skipped``, ``failed``, ``left``, ``shared`` or
+        ``foreign``."""
         return tuple(record for record in self.files if record.status in statuses)
 
     @property
@@ -160,8 +162,8 @@ class Predicted:
     def __str__(self) -> str:
         counts = {s: len(self.with_status(s)) for s in STATUSES}
         lines = [
-            f"{len(self.files)} files: {counts['done']} predicted, {counts['skipped']} complete "
-            f"before, {counts['failed']} failed"
+            f"{len(self.files) - counts['foreign']} files: {counts['done']} predicted, "
+            f"{counts['skipped']} complete before, {counts['failed']} failed"
             + (f", {counts['left']} left to other processes" if counts["left"] else "")
             + (f", {counts['shared']} with other tasks of this step" if counts["shared"] else ""),
             f"{self.total('read'):,} rows read: {self.total('predicted'):,} predicted "
@@ -179,7 +181,9 @@ class Predicted:
             problem if record.status in ("failed", "left") else f"{record.file}, {problem}"
             for record in self.files
             for problem in record.problems
+            if record.status != "foreign"
         ]
+        lines += without_spectra([record.file for record in self.with_status("foreign")])
         lines += [f"{record.file}: {record.why_not}" for record in self.files if record.why_not]
         lines += [f"{record.file}: {note}" for record in self.files for note in record.notes]
         if self.manifest is not None:

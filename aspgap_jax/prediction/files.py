@@ -54,6 +54,7 @@ from aspgap_jax.survey.gaia_lookup import GaiaLookup, open_gaia
 from aspgap_jax.survey.inputs import AS_IT_SAYS, Delivery, expand, read_source
 from aspgap_jax.survey.tables import Remarks
 from aspgap_jax.survey.xp import BadRow, XPChunk
+from aspgap_jax.survey.xp.plan import is_foreign
 
 __all__ = ["predict_files"]
 
@@ -127,6 +128,9 @@ def predict_files(
             [FileTask(s, out / n) for s, n in zip(sources, names, strict=True)], share
         )
         done = _predict(tasks, out, bundle, info, options, settings, gaia, delivery, share, remarks)
+        if share.tasks == 1 and all(record.status == "foreign" for record in done):
+            first = done[0].problems[0]
+            raise InputError(f"none of the {len(done):,} files holds XP spectra: {first}")
         return write_manifest(out, done, share[:2], remarks.lines)
 
 
@@ -308,7 +312,7 @@ def _read_file(
         if len(shown) < SHOWN:
             shown.append(f"{row}; left out")
 
-    failure = ""
+    failure, foreign = "", False
     content = _content(task.source.path) or Content(0, "")
     try:
         for chunk in read_source(
@@ -328,7 +332,7 @@ def _read_file(
             )
     except InputError as error:
         # Of a spectrum, the error does not know whose it is.
-        text = str(error)
+        text, foreign = str(error), task.source.inside and is_foreign(error)
         failure = text if str(task.source.path) in text else f"{task.source.path}: {text}"
     except OSError as error:
         failure = f"{task.source.path}: {error}; check the disk and run again"
@@ -337,7 +341,8 @@ def _read_file(
         what = f"{type(error).__name__}: {error}".replace("\n", " ")
         failure = f"{task.source.path}: {what}; a fault of aspgap: please report it"
     problems = (failure,) if failure else tuple(shown)
-    yield EndOfFile(task, stars, damaged, problems, tuple(notes), bool(failure), content)
+    failed = bool(failure)
+    yield EndOfFile(task, stars, damaged, problems, tuple(notes), failed, foreign, content)
 
 
 def _with_gaia(task: FileTask, chunk: XPChunk, lookup: GaiaLookup | None) -> ReadStars:

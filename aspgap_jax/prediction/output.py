@@ -89,6 +89,7 @@ class EndOfFile(NamedTuple):
         problems: the first of them, or why the file failed.
         notes: what the reader converted, replaced, guessed or left out.
         failed: whether it did.
+        foreign: whether it is a table without XP spectra that nobody named.
         content: what was read.
     """
 
@@ -98,6 +99,7 @@ class EndOfFile(NamedTuple):
     problems: tuple[str, ...]
     notes: tuple[str, ...]
     failed: bool
+    foreign: bool
     content: Content
 
 
@@ -197,7 +199,9 @@ class PartWriter:
         )
         # Of an earlier version of the file.
         replaced = task.part.exists()
-        if end.failed:
+        if end.foreign and not replaced:
+            record = dataclasses.replace(record, status="foreign", read=0)
+        elif end.failed:
             self._discard()
             task.part.unlink(missing_ok=True)
             notes = (*end.notes, *((CHANGED_AND_LOST,) if replaced else ()))

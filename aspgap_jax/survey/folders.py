@@ -2,9 +2,10 @@
 
 A file stands for itself, a pattern (``xp/*.csv.gz``) for the files that match it, and a
 folder for the files in it, in any depth and in the order of their paths. In a folder some
-do not count, and are named and counted instead: foreign files, by their endings; hidden
-ones (a dot or an underscore in front); and what aspgap itself has written there and cannot
-read as input (predictions, catalogues, runs, bundles). Of a HATS catalogue the data count,
+do not count, and are named and counted instead: foreign files, by their endings, and tables
+that turn out to have nothing of what is wanted; hidden ones (a dot or an underscore in
+front); and what aspgap itself has written there and cannot read as input (predictions,
+catalogues, runs, bundles). Of a HATS catalogue the data count,
 of a collection of such its primary table.
 """
 
@@ -21,7 +22,7 @@ import h5py
 
 from aspgap_jax.errors import InputError
 
-__all__ = ["DATA_SUFFIXES", "Found", "find_files"]
+__all__ = ["DATA_SUFFIXES", "Found", "find_files", "without_spectra"]
 
 DATA_SUFFIXES = frozenset(
     {
@@ -106,6 +107,21 @@ def find_files(
     if repeated:
         remarks.append(f"{repeated:,} files were given more than once and are taken once")
     return Found(tuple(files.values()), frozenset(inside), tuple(remarks))
+
+
+def without_spectra(files: Sequence[str | Path]) -> tuple[str, ...]:
+    """The remark on tables of folders and patterns that have nothing of XP spectra.
+
+    Args:
+        files: such tables.
+
+    Returns:
+        One line, or none where there are none.
+    """
+    if not files:
+        return ()
+    shown = ", ".join(str(file) for file in files[:SHOWN]) + (", ..." if files[SHOWN:] else "")
+    return (f"left out: no XP spectra: {shown} ({len(files):,})",)
 
 
 def _in_folder(

@@ -42,6 +42,7 @@ from aspgap_jax.survey.xp.manifest import (
     repeated_ids,
     write_manifest,
 )
+from aspgap_jax.survey.xp.plan import is_foreign
 from aspgap_jax.survey.xp.store import read_record, write_store
 
 __all__ = ["FileRecord", "Ingested", "ingest"]
@@ -126,7 +127,8 @@ def _ingest(
     todo: list[_Task] = []
     for source, part in zip(sources, parts, strict=True):
         md5 = checksums.get(source, "")
-        task = _Task(source, out / part, md5, chunk_size, holder, gaia_release)
+        inside = source in found_files.inside
+        task = _Task(source, out / part, md5, chunk_size, holder, gaia_release, inside)
         done = _complete(task)
         if done is None:
             todo.append(task)
@@ -153,6 +155,9 @@ def _ingest(
         if task.source not in records and (done := _complete(task)) is not None:
             records[task.source] = done
     found = tuple(records[source] for source in sources if source in records)
+    if len(found) == len(sources) and all(record.status == "foreign" for record in found):
+        first = found[0].problems[0]
+        raise InputError(f"none of the {len(found):,} files holds XP spectra: {first}")
     repeated = 0 if full or interrupted else repeated_ids(out, found)
     summary = Ingested(found, repeated, out / MANIFEST, found_files.remarks)
     finished = sum(record.status in ("done", "skipped") for record in found)
@@ -179,6 +184,7 @@ class _Task:
         chunk_size: stars held in memory at a time.
         holder: the process that the user started.
         release: Gaia's, as given by the user; empty: as the file says.
+        inside: whether a folder or a pattern stood for it, and nobody named it.
     """
 
     source: Path
@@ -187,6 +193,7 @@ class _Task:
     chunk_size: int
     holder: Holder
     release: str = ""
+    inside: bool = False
 
     @property
     def key(self) -> Input:
@@ -354,6 +361,8 @@ def _try_part(task: _Task) -> FileRecord:
     except (DiskFull, _Stopped):
         raise
     except InputError as error:
+        if task.inside and is_foreign(error) and not task.part.exists():
+            return _without_part(task, "foreign", str(error))
         return _failed(task, str(error))
     except OSError as error:
         if error.errno in FULL_DISK:

@@ -28,11 +28,12 @@ from aspgap_jax.preprocessing.stars import Cut, TrainingSet
 from aspgap_jax.survey import gaia
 from aspgap_jax.survey.apogee import AllStar, read_allstar
 from aspgap_jax.survey.apogee_spectra import StarSpectra
-from aspgap_jax.survey.folders import Found, find_files
+from aspgap_jax.survey.folders import Found, find_files, without_spectra
 from aspgap_jax.survey.ids import BY_NAME, IdChoice
 from aspgap_jax.survey.store import write_training_store
 from aspgap_jax.survey.tables import Remarks
 from aspgap_jax.survey.xp import BadRow, XPChunk, read_xp
+from aspgap_jax.survey.xp.plan import is_foreign
 
 __all__ = ["Prepared", "prepare"]
 
@@ -202,7 +203,7 @@ def _prepare(
     remarks = Remarks()
     for remark in found.remarks:
         remarks.say(remark)
-    xp = _read_all(xp_files, apogee, gaia_release, remarks)
+    xp = _read_all(found, apogee, gaia_release, remarks)
     known, columns = _gaia_columns(gaia_tables, apogee, allstar, remarks)
     both = xp.found & known
     cuts = (
@@ -248,23 +249,29 @@ def _prepare(
     )
 
 
-def _read_all(
-    xp_files: Sequence[Path], apogee: AllStar, gaia_release: str, remarks: Remarks
-) -> _XP:
+def _read_all(found: Found, apogee: AllStar, gaia_release: str, remarks: Remarks) -> _XP:
     xp = _XP(apogee.source_id)
-    for path in tqdm(xp_files, desc="XP files", unit="file", disable=None):
+    foreign: list[Path] = []
+    for path in tqdm(found.files, desc="XP files", unit="file", disable=None):
         bad: list[BadRow] = []
         notes: list[str] = []
-        for chunk in read_xp(
-            path, release=gaia_release, on_bad_row=bad.append, on_note=notes.append
-        ):
-            xp.add(chunk, Path(path))
+        try:
+            for chunk in read_xp(
+                path, release=gaia_release, on_bad_row=bad.append, on_note=notes.append
+            ):
+                xp.add(chunk, Path(path))
+        except InputError as error:
+            if path not in found.inside or not is_foreign(error):
+                raise
+            foreign.append(path)
         for note in notes:
             remarks.say(f"{path}: {note}")
         xp.bad_rows += [f"{path}, {row}" for row in bad]
+    for remark in without_spectra(foreign):
+        remarks.say(remark)
     if not xp.found.any():
         raise InputError(
-            f"none of the {xp.read:,} XP spectra in {_names(xp_files)} is of one of the "
+            f"none of the {xp.read:,} XP spectra in {_names(found.files)} is of one of the "
             f"{len(apogee):,} stars of allStar; pass XP spectra of APOGEE's stars "
             f"(`aspgap fetch` gets them)"
         )

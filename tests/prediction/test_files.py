@@ -36,6 +36,7 @@ from aspgap_jax.survey.tables import Remarks
 from aspgap_jax.survey.xp import WAVELENGTH, read_xp
 from aspgap_jax.survey.xp.store import write_store
 from support.bundles import CFG, flat_star, gaia_bundle
+from support.foreign_files import write_foreign
 from support.held_locks import held_by_another
 from support.made_up import made_up_stars
 from support.xp_files import sampled_star, star, without, write_bulk, write_fits
@@ -324,6 +325,36 @@ def test_every_kind_of_input(
     table = part(tmp_path / "out", "train.h5")
     np.testing.assert_array_equal(table["source_id"], training.source_id)
     assert not (table["flags"] & bit("NO_G")).any()
+
+
+def test_tables_without_spectra_in_a_folder_are_left_out_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = write_foreign(tmp_path / "mine" / "tables")
+    good = write_bulk(tmp_path / "mine" / "x.csv.gz", stars(1, 4))
+    done = predict([tmp_path / "mine"], tmp_path / "out")
+    assert [record.file for record in done.with_status("done")] == [str(good)]
+    assert [Path(record.file).name for record in done.with_status("foreign")] == foreign
+    assert done.complete
+    assert len(list((tmp_path / "out").glob("*.parquet"))) == 1
+    assert f"1 files: 1 predicted, 0 complete before, 0 failed\n{done.total('read')}" in str(done)
+    assert "left out: no XP spectra: " in str(done)
+    assert f", ... ({len(foreign)})" in str(done)
+    assert read_manifest(tmp_path / "out").complete
+    # A file that was named is not left out, and of a folder without spectra nothing is labelled.
+    named = [good, tmp_path / "mine" / "tables" / "gaia_source.csv"]
+    assert len(predict(named, tmp_path / "b").with_status("failed")) == 1
+    with pytest.raises(InputError, match=f"none of the {len(foreign)} files holds XP spectra: "):
+        predict([tmp_path / "mine" / "tables"], tmp_path / "c")
+    # Spectra that cannot be used, and damaged files, are failures wherever they lie.
+    lacking = Table({"source_id": [1], "flux": [np.ones(343)]})
+    lacking.write(tmp_path / "mine" / "no_errors.fits")
+    (tmp_path / "mine" / "cut.csv.gz").write_bytes(good.read_bytes()[:-200])
+    (tmp_path / "mine" / "empty.csv").touch()
+    done = predict([tmp_path / "mine"], tmp_path / "out")
+    failed = [Path(record.file).name for record in done.with_status("failed")]
+    assert failed == ["cut.csv.gz", "empty.csv", "no_errors.fits"]
+    assert not done.complete
 
 
 def test_gaia_tables_give_g_and_ruwe(tmp_path: Path) -> None:

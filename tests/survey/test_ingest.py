@@ -23,6 +23,7 @@ from aspgap_jax.files.locks import Holder
 from aspgap_jax.survey import ingest as module
 from aspgap_jax.survey.ingest import ingest
 from aspgap_jax.survey.xp import XPChunk, manifest, read_xp
+from support.foreign_files import write_foreign
 from support.held_locks import held_by_another
 from support.xp_files import bulk_text, sampled_star, star, without, write_bulk
 
@@ -54,6 +55,25 @@ def reconciles(summary) -> None:
         manifest["totals"][name] for name in ("stored", "bad", "duplicates")
     )
     assert manifest["totals"]["rows"] == sum(file["rows"] for file in manifest["files"])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_tables_without_spectra_in_a_folder_are_left_out_by_name(tmp_path, processes):
+    foreign = write_foreign(tmp_path / "mine" / "tables")
+    bulk_files(tmp_path / "mine", files=1)
+    summary = ingest([tmp_path / "mine"], tmp_path / "store", processes=processes)
+    left_out = [Path(record.file).name for record in summary.with_status("foreign")]
+    assert (left_out, len(summary.with_status("done"))) == (foreign, 1)
+    assert "1 files: 1 ingested, 0 complete before, 0 failed\n5 rows: 5 stored" in str(summary)
+    assert f"left out: no XP spectra: {tmp_path / 'mine' / 'tables'}" in str(summary)
+    assert f", ... ({len(foreign)})" in str(summary)
+    reconciles(summary)
+    pattern = ingest([f"{tmp_path}/mine/*/*.csv", *bulk_files(tmp_path)], tmp_path / "b")
+    assert len(pattern.with_status("foreign")) == 1
+    named = ingest([tmp_path / "mine" / "tables" / "joined.fits"], tmp_path / "c", processes=1)
+    assert len(named.with_status("failed")) == 1
+    with pytest.raises(InputError, match="none of the 8 files holds XP spectra"):
+        ingest([tmp_path / "mine" / "tables"], tmp_path / "d", processes=processes)
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -39,6 +39,7 @@ from support.apogee_files import (
     write_xp,
     xp_columns,
 )
+from support.foreign_files import write_foreign
 from support.table_files import CONTAINERS, text
 from support.tiny import TINY
 
@@ -95,6 +96,20 @@ def test_the_release_of_the_spectra_is_kept_and_two_do_not_mix(
         "coefficients of Gaia DR3",
     ):
         inputs.prepare(xp=[inputs.xp, tmp_path / "other.fits"])
+
+
+def test_tables_without_spectra_beside_the_spectra_are_left_out_by_name(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    foreign = write_foreign(tmp_path / "mine")
+    inputs.xp.rename(tmp_path / "mine" / "xp.fits")
+    prepared = inputs.prepare(xp=[tmp_path / "mine"])
+    assert prepared.stars == 6
+    remark = next(line for line in prepared.remarks if "no XP spectra" in line)
+    assert remark.startswith(f"left out: no XP spectra: {tmp_path / 'mine' / foreign[0]}, ")
+    assert remark.endswith(f"({len(foreign)})")
+    with pytest.raises(InputError, match="no Gaia XP table"):
+        inputs.prepare(xp=[tmp_path / "mine" / "xp.fits", tmp_path / "mine" / "gaia_source.csv"])
 
 
 def test_provenance_and_units(inputs: Inputs) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from aspgap_jax.errors import InputError
 from aspgap_jax.survey.fits_files import strict_about_length
 from aspgap_jax.survey.xp.damage import reading
+from aspgap_jax.survey.xp.plan import NoSpectra
 from aspgap_jax.survey.xp.table import Column, RawBatch, Stated, Table
 
 __all__ = ["fits_tables"]
@@ -43,7 +43,7 @@ def fits_tables(file: Path, path: Path) -> Iterator[Table]:
             if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)
         ]
         if not tables:
-            raise InputError(f"{path}: has no table; pass a FITS table of XP spectra")
+            raise NoSpectra(f"{path}: has no table; pass a FITS table of XP spectra", foreign=True)
         shared: dict[str, Stated] = {}
         for hdu in hdus[:1]:
             shared = _stated(hdu, path)

@@ -22,6 +22,7 @@ import numpy as np
 from aspgap_jax.errors import InputError
 from aspgap_jax.survey.xp.damage import reading
 from aspgap_jax.survey.xp.ecsv import described
+from aspgap_jax.survey.xp.plan import NoSpectra
 from aspgap_jax.survey.xp.table import Column, RawBatch, Stated, Table
 
 __all__ = ["hdf5_tables"]
@@ -51,9 +52,10 @@ def hdf5_tables(file: h5py.File, path: Path) -> Iterator[Table]:
     if not found:
         with reading(path, "HDF5 file"):
             names = _inside(file)
-        raise InputError(
+        raise NoSpectra(
             f"{path}: unknown HDF5 layout: it holds {names or 'nothing'}; pass one dataset a "
-            f"column, or what astropy, vaex or pandas writes"
+            f"column, or what astropy, vaex or pandas writes",
+            foreign=True,
         )
     for place, columns in found:
         with reading(f"{path}, {place}", "HDF5 table"):

@@ -11,6 +11,7 @@ import numpy as np
 
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.files.locks import guarded
+from aspgap_jax.survey.folders import without_spectra
 from aspgap_jax.survey.xp.store import read_ids
 
 __all__ = ["COUNTS", "MANIFEST", "FileRecord", "Ingested", "repeated_ids", "write_manifest"]
@@ -25,8 +26,9 @@ class FileRecord:
     Attributes:
         file: its path, as it was given.
         part: name of the part in the store.
-        status: ``done``, ``skipped`` (its part was complete), ``failed`` or ``left`` (to
-            another process, which ingests it at the moment).
+        status: ``done``, ``skipped`` (its part was complete), ``failed``, ``left`` (to
+            another process, which ingests it at the moment) or ``foreign`` (a table without
+            XP spectra in a folder).
         path: its path, absolute and without links.
         size: bytes of the file.
         digest: of its content, see :class:`aspgap_jax.files.identity.Content`.
@@ -62,7 +64,7 @@ class FileRecord:
     notes: tuple[str, ...] = ()
 
 
-STATUSES = ("done", "skipped", "failed", "left")
+STATUSES = ("done", "skipped", "failed", "left", "foreign")
 COUNTS = ("rows", "stored", "bad", "duplicates", "without_bp", "without_rp", "masked")
 
 
@@ -87,14 +89,14 @@ class Ingested:
         return int(sum(getattr(record, name) for record in self.files))
 
     def with_status(self, *statuses: str) -> tuple[FileRecord, ...]:
-        """The files that are ``done``, ``skipped``, ``failed`` or ``left``."""
+        """The files that are ``done``, ``skipped``, ``failed``, ``left`` or ``foreign``."""
         return tuple(record for record in self.files if record.status in statuses)
 
     def __str__(self) -> str:
         counts = {status: len(self.with_status(status)) for status in STATUSES}
         lines = [
-            f"{len(self.files)} files: {counts['done']} ingested, {counts['skipped']} complete "
-            f"before, {counts['failed']} failed"
+            f"{len(self.files) - counts['foreign']} files: {counts['done']} ingested, "
+            f"{counts['skipped']} complete before, {counts['failed']} failed"
             + (f", {counts['left']} left to other processes" if counts["left"] else ""),
             f"{self.total('rows')} rows: {self.total('stored')} stored, {self.total('bad')} "
             f"damaged, {self.total('duplicates')} duplicates",
@@ -103,8 +105,10 @@ class Ingested:
         ]
         if self.repeated:
             lines.append(f"{self.repeated} source ids stand in more than one part")
-        lines += [f"{self._name(record)}: {p}" for record in self.files for p in record.problems]
-        lines += [f"{record.file}: {note}" for record in self.files for note in record.notes]
+        ours = [record for record in self.files if record.status != "foreign"]
+        lines += [f"{self._name(record)}: {p}" for record in ours for p in record.problems]
+        lines += [f"{record.file}: {note}" for record in ours for note in record.notes]
+        lines += without_spectra([record.file for record in self.with_status("foreign")])
         lines += self.remarks
         lines.append(f"manifest: {self.manifest}")
         return "\n".join(lines)

@@ -37,7 +37,7 @@ from aspgap_jax.survey.xp.notes import Notes
 from aspgap_jax.survey.xp.releases import named_in
 from aspgap_jax.survey.xp.table import Stated, Table
 
-__all__ = ["GRID", "NoSpectra", "Plan", "plan_of"]
+__all__ = ["GRID", "NoSpectra", "Plan", "is_foreign", "plan_of"]
 
 # What grids are called, in columns, PARAMs, keywords and attributes.
 GRID = ("wavelength", "wavelengths", "sampling", "lambda", "wave", "wl")
@@ -49,8 +49,36 @@ ANY_ID = re.compile(r"(?<!\d)(\d{10,19})(?!\d)")
 BAND_OF_ROW = "xp"
 
 
+SPECTRAL = {*SAMPLED, *(f"{band}_{what}" for band in BANDS for what in (COEFFICIENTS, ERRORS))}
+
+
 class NoSpectra(InputError):
-    """A table that holds no XP spectra, or not enough of them."""
+    """A table that holds no XP spectra, or not enough of them.
+
+    Args:
+        what: words for the user.
+        foreign: whether it has nothing of XP spectra, so that it is no concern of ours
+            where nobody named it.
+
+    Attributes:
+        foreign: the same.
+    """
+
+    def __init__(self, what: str, *, foreign: bool) -> None:
+        super().__init__(what)
+        self.foreign = foreign
+
+
+def is_foreign(error: Exception) -> bool:
+    """Whether a file could be read and has nothing of XP spectra.
+
+    Args:
+        error: of its reader.
+
+    Returns:
+        Where nobody named such a file, but a folder that holds it, it is left out.
+    """
+    return isinstance(error, NoSpectra) and error.foreign
 
 
 @dataclass(frozen=True)
@@ -133,7 +161,7 @@ def plan_of(table: Table, path: Path, notes: Notes, *, correlations: bool) -> Pl
     try:
         layout = layout_of(known, where, correlations=correlations, shown=table.names)
     except InputError as error:
-        raise NoSpectra(str(error)) from None
+        raise NoSpectra(str(error), foreign=SPECTRAL.isdisjoint(source)) from None
     needed = {*layout.arrays, *layout.scalars} & set(source)
     unit = {column.name: column.unit for column in table.columns}
     sampled = layout.representation == "sampled"

@@ -21,7 +21,7 @@ from aspgap_jax.survey.xp.detect import BROKEN_STREAM, OpenedXP, open_xp
 from aspgap_jax.survey.xp.header import Header, read_header
 from aspgap_jax.survey.xp.loose import loose_table
 from aspgap_jax.survey.xp.notes import Notes, OnNote
-from aspgap_jax.survey.xp.plan import NoSpectra, Plan, plan_of
+from aspgap_jax.survey.xp.plan import NoSpectra, Plan, is_foreign, plan_of
 from aspgap_jax.survey.xp.stars import LongRows, StarRows, finished, is_long, star_rows
 from aspgap_jax.survey.xp.store import is_store, read_parts, read_store
 from aspgap_jax.survey.xp.table import Stated, Table
@@ -210,7 +210,9 @@ class _Reader:
                             raise
                         failed.append((member.filename, error))
             if not good:
-                raise failed[0][1] if failed else InputError(f"{path}: the archive is empty")
+                if not failed:
+                    raise InputError(f"{path}: the archive is empty")
+                raise min((why for _, why in failed), key=is_foreign)
             for name, why in failed:
                 what = str(why).removeprefix(str(path / name)).lstrip(": ,")
                 if not isinstance(why, NoSpectra) and self.on_bad_row is not None:
@@ -344,6 +346,7 @@ def _closest(others: list[tuple[Table, InputError]]) -> InputError:
         return len(names & {"source_id", "flux", "flux_error", "bp_coefficients"})
 
     unusable = [pair for pair in others if not isinstance(pair[1], NoSpectra)]
+    unusable = unusable or [pair for pair in others if not is_foreign(pair[1])]
     return max(unusable or others, key=lambda pair: score(pair[0]))[1]
 
 
