@@ -13,7 +13,7 @@ from astropy.io import fits
 
 from aspgap_jax.errors import InputError
 from aspgap_jax.survey.tables.opened import Opened
-from aspgap_jax.survey.tables.source import BLOCK_ROWS, Raw, SourceTable
+from aspgap_jax.survey.tables.source import BLOCK_ROWS, NoTable, Raw, SourceTable
 
 __all__ = ["open_fits_tables"]
 
@@ -43,7 +43,7 @@ def open_fits_tables(opened: Opened, path: Path) -> Iterator[list[SourceTable]]:
             tables.append(_table(hdu, f"HDU {number}"))
             used.append(hdu)
         if not tables:
-            raise InputError(f"{path}: a FITS file without a table; pass a table of stars")
+            raise NoTable(f"{path}: a FITS file without a table; pass a table of stars")
         yield tables
         # Else astropy copies the whole table into memory when the file is closed.
         for hdu in used:

@@ -16,7 +16,7 @@ from aspgap_jax.survey.tables.folders import table_files
 from aspgap_jax.survey.tables.names import find_columns, listed
 from aspgap_jax.survey.tables.opened import Opened, open_file
 from aspgap_jax.survey.tables.remarks import Remarks
-from aspgap_jax.survey.tables.source import Raw, SourceTable, reading
+from aspgap_jax.survey.tables.source import NoTable, Raw, SourceTable, reading
 from aspgap_jax.survey.tables.values import Place, integers, numbers, source_ids, texts
 
 __all__ = ["Block", "Unfit", "Wanted", "Whole", "read_blocks", "read_whole"]
@@ -30,6 +30,8 @@ CONVERT: dict[str, Callable[[Raw, Place], np.ndarray]] = {
 }
 # Of tables that do not fit, so many are named.
 SHOWN = 5
+# Columns that a file without a table counts as missing.
+NOTHING_FITS = 99
 Counted = Callable[[str, dict[float, int]], None]
 FILL: dict[str, float | int | str] = {"number": np.nan, "integer": -1, "id": -1, "text": ""}
 
@@ -125,8 +127,14 @@ def read_blocks(
     unfit: list[tuple[str, Unfit]] = []
     fits = 0
     for file in files:
-        with _open(file, what) as tables:
-            read = []
+        with _open(file, what) as opened:
+            if isinstance(opened, NoTable):
+                if file == path:
+                    raise opened
+                none = str(opened).removeprefix(f"{file}: ")
+                unfit.append((str(file), Unfit(none, NOTHING_FITS)))
+                continue
+            tables, read = opened, []
             for table in tables:
                 place = f"{file}, {table.name}" if table.name else f"{file}"
                 try:
@@ -150,11 +158,15 @@ def read_blocks(
 
 
 @contextmanager
-def _open(path: Path, what: str) -> Iterator[list[SourceTable]]:
+def _open(path: Path, what: str) -> Iterator[list[SourceTable] | NoTable]:
     with ExitStack() as stack:
-        with reading(path, what):
-            opened = stack.enter_context(open_file(path))
-            tables = _tables(opened, path, stack)
+        try:
+            with reading(path, what):
+                opened = stack.enter_context(open_file(path))
+                tables = _tables(opened, path, stack)
+        except NoTable as none:
+            yield none
+            return
         # The name of an only table says nothing.
         yield tables if len(tables) > 1 else [table._replace(name="") for table in tables]
 

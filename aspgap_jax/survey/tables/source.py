@@ -11,12 +11,16 @@ from typing import Any, NamedTuple
 from aspgap_jax.errors import InputError
 from aspgap_jax.survey.fits_files import strict_about_length
 
-__all__ = ["BLOCK_ROWS", "FORMATS", "Raw", "SourceTable", "reading"]
+__all__ = ["BLOCK_ROWS", "FORMATS", "NoTable", "Raw", "SourceTable", "reading"]
 
 # NumPy arrays, masked or not, of numbers, text, bytes or objects; or Arrow arrays.
 Raw = Any
 BLOCK_ROWS = 131_072
 FORMATS = "CSV, ECSV, FITS, VOTable, Parquet, Feather or HDF5"
+
+
+class NoTable(InputError):
+    """A file that can be read and holds no table."""
 
 
 class SourceTable(NamedTuple):

@@ -11,9 +11,8 @@ from xml.parsers import expat
 import numpy as np
 from astropy.io.votable import parse
 
-from aspgap_jax.errors import InputError
 from aspgap_jax.survey.tables.opened import Opened
-from aspgap_jax.survey.tables.source import BLOCK_ROWS, Raw, SourceTable
+from aspgap_jax.survey.tables.source import BLOCK_ROWS, NoTable, Raw, SourceTable
 
 __all__ = ["open_votable"]
 
@@ -33,7 +32,7 @@ def open_votable(opened: Opened, path: Path) -> list[SourceTable]:
     """
     fields = _fields(opened)
     if not fields:
-        raise InputError(f"{path}: a VOTable without a TABLE; pass a table of stars")
+        raise NoTable(f"{path}: a VOTable without a TABLE; pass a table of stars")
     if len(fields) == 1:
         return [SourceTable("", tuple(fields[0]), lambda places: _only(opened, places))]
     # astropy takes the same columns of all tables, or all columns.

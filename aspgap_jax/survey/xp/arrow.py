@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aspgap_jax.survey.nested import flat_columns, flat_values
 from aspgap_jax.survey.xp.damage import reading
 from aspgap_jax.survey.xp.table import Column, RawBatch, Stated, Table
 
@@ -54,8 +55,8 @@ def arrow_in_memory(table: pa.Table, where: Path) -> Table:
     """
 
     def batches(names: Sequence[str], size: int) -> Iterator[RawBatch]:
-        for part in table.select(list(names)).to_batches(size):
-            yield _batch(part, names)
+        for part in table.select(_tops(table.schema, names)).to_batches(size):
+            yield _batch(part, names, table.schema)
 
     return _table(table.schema, batches, where)
 
@@ -67,13 +68,13 @@ def _parquet(raw: Any, path: Path) -> Table:
 
     def batches(names: Sequence[str], size: int) -> Iterator[RawBatch]:
         row = 0
-        stream = opened.iter_batches(size, columns=list(names))
+        stream = opened.iter_batches(size, columns=_tops(schema, names))
         while True:
             with reading(f"{path} after row {row}", "Parquet file"):
                 part = next(stream, None)
                 if part is None:
                     return
-                batch = _batch(part, names)
+                batch = _batch(part, names, schema)
             row += len(part)
             yield batch
 
@@ -101,7 +102,7 @@ def _feather(raw: Any, path: Path, magic: bytes) -> Table:
                 return
             for start in range(0, len(part), size):
                 with reading(f"{path} after row {row}", "Feather file"):
-                    batch = _batch(part.slice(start, size), names)
+                    batch = _batch(part.slice(start, size), names, schema)
                 row += min(size, len(part) - start)
                 yield batch
 
@@ -112,15 +113,28 @@ def _table(schema: pa.Schema, batches: Any, path: Path) -> Table:
     with reading(path, "schema"):
         units = _votable_units(schema.metadata or {})
         columns = tuple(
-            Column(field.name, _unit(field.metadata or {}) or units.get(field.name, ""))
-            for field in schema
+            Column(name, _unit(field.metadata or {}) or units.get(name, ""))
+            for name, field, *_ in flat_columns(schema)
         )
         stated = _stated(schema.metadata or {})
     return Table("", columns, batches, stated)
 
 
-def _batch(part: pa.RecordBatch, names: Sequence[str]) -> dict[str, Any]:
-    return {name: arrow_values(part.column(part.schema.get_field_index(name))) for name in names}
+def _tops(schema: pa.Schema, names: Sequence[str]) -> list[str]:
+    """The columns of the table that have those of the names."""
+    return list(dict.fromkeys(each.top for each in flat_columns(schema) if each.name in names))
+
+
+def _batch(part: pa.RecordBatch, names: Sequence[str], schema: pa.Schema) -> dict[str, Any]:
+    where = {each.name: each for each in flat_columns(schema)}
+    return {
+        name: arrow_values(
+            flat_values(
+                part.column(part.schema.get_field_index(where[name].top)), where[name].inside
+            )
+        )
+        for name in names
+    }
 
 
 def arrow_values(column: pa.Array) -> Any:

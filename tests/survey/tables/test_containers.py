@@ -16,6 +16,7 @@ from astropy.table import MaskedColumn, Table
 from aspgap_jax.errors import InputError
 from aspgap_jax.survey.tables import Remarks, Wanted, read_blocks, read_whole
 from aspgap_jax.survey.tables import source as source_module
+from support.foreign_files import write_foreign
 from support.table_files import (
     CONTAINERS,
     arrow,
@@ -215,3 +216,20 @@ def test_what_is_no_table_is_said(tmp_path: Path) -> None:
     hdu.writeto(tmp_path / "packed.fits")
     with pytest.raises(InputError, match=r"packed\.fits, HDU 1: a compressed table: `funpack` it"):
         read_whole(tmp_path / "packed.fits", [IDS], Remarks())
+
+
+def test_what_holds_no_such_table_in_a_folder_is_left_out_by_name(tmp_path: Path) -> None:
+    names = write_foreign(tmp_path / "gaia")
+    # What is in an archive is not known: it is not passed over.
+    with pytest.raises(InputError, match=r"tables\.zip: is a ZIP archive: unpack it"):
+        read_whole(tmp_path / "gaia", [IDS, G], Remarks())
+    (tmp_path / "gaia" / "tables.zip").unlink()
+    remarks = Remarks()
+    found = read_whole(tmp_path / "gaia", [IDS, G], remarks)
+    tables = [name for name in names if name.startswith(("gaia_source", "joined", "xp_summary"))]
+    assert len(found.columns["source_id"]) == 3 * len(tables)
+    left_out = [line for line in remarks.lines if "left out" in line]
+    assert len(left_out) == 3
+    assert any("apStar-dr17.fits: left out: a FITS file without a table" in x for x in left_out)
+    with pytest.raises(InputError, match="a FITS file without a table"):
+        read_whole(tmp_path / "gaia" / "apStar-dr17.fits", [IDS, G], Remarks())
