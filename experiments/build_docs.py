@@ -196,21 +196,20 @@ def gallery(source: Path, run: Path | None) -> str:
     text = "# Gallery\n\nThe figures that `aspgap evaluate` and `aspgap validate` draw"
     if run is None:
         return f"{text}; build with `--run RUN` to see those of a run here.\n"
-    found = sorted((run / "figures").glob("*.png"))
+    pictures = sorted((run / "figures").glob("*.png"))
+    # The same for a narrow screen.
+    found = [path for path in pictures if not path.stem.endswith("_narrow")]
     if not found:
         raise InputError(f"--run {run}: no figures there; `aspgap validate {run}` draws them")
     (source / "figures").mkdir()
     parts = [f"{text}, here of one run. Click to enlarge.\n"]
-    for path in found:
-        if path.stem.endswith("_narrow"):
-            continue
-        shutil.copy(path, source / "figures")
-        name = path.stem.replace("_", " ").capitalize()
-        title = next((one.title for one in STUDIES if path.stem.startswith(one.name)), name)
-        parts.append(
-            f"## {name}\n\n{title if title != name else ''}\n\n"
-            f"[![{title}](figures/{path.name})](figures/{path.name})\n"
-        )
+    for study in STUDIES:
+        pictures = [path for path in found if path.stem.startswith(study.name)]
+        parts += [f"## {study.title}\n"] if pictures else []
+        for path in pictures:
+            shutil.copy(path, source / "figures")
+            link = f"figures/{path.name}"
+            parts.append(f"[![{path.stem.replace('_', ' ')}]({link})]({link})\n")
     return "\n".join(parts)
 
 

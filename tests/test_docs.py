@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
+import pydoc
 import re
-import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.table import Table
 
 from aspgap_jax import cli
+from aspgap_jax.preprocessing.cuts import apply_cuts
+from aspgap_jax.preprocessing.selection import SELECTIONS
+from aspgap_jax.survey import archive
+from aspgap_jax.survey.sample import load_sample
 from support import ROOT
+from support.apogee_files import IDS, gaia_table, write_xp, xp_columns
+from support.archive_server import MadeUpArchive, serving
+from support.pages import Page
+from support.snippets import BLOCK, DOCS, NAMES, blocks, commands, words_of
+from support.xp_files import star, write_bulk
 
-DOCS = ROOT / "experiments" / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
-NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.M | re.S)
-INLINE = re.compile(r"`((?:aspgap|python|pip|pytest) [^`]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-
-
-def commands(text: str) -> Iterator[list[str]]:
-    """The words of every line for a shell, in blocks and in sentences."""
-    for language, block in BLOCK.findall(text):
-        # A text block shows what is printed; a command in it follows a $.
-        prompt = "$ " if language == "text" else ""
-        for line in block.splitlines() if language in ("", "sh", "text") else ():
-            if line.startswith(prompt):
-                yield from parts(line.removeprefix(prompt))
-    for line in INLINE.findall(BLOCK.sub("", text)):
-        yield from parts(line.replace("\n", " "))
-
-
-def parts(line: str) -> Iterator[list[str]]:
-    words = shlex.split(line, comments=True)
-    while "&&" in words:
-        yield words[: words.index("&&")]
-        words = words[words.index("&&") + 1 :]
-    if words:
-        yield words
 
 
 def check_aspgap(words: list[str]) -> None:
@@ -90,13 +78,13 @@ CHECKS = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_exists_with_its_options(name: str, capsys) -> None:
-    for words in commands((ROOT / name).read_text()):
+    for words in commands(name):
         assert words[0] in CHECKS, words
         CHECKS[words[0]](words[1:])
 
 
 def test_there_is_something_to_type() -> None:
-    found = {name: len(list(commands((ROOT / name).read_text()))) for name in NAMES}
+    found = {name: len(list(commands(name))) for name in NAMES}
     assert sum(found.values()) > 80
     assert found["README.md"] > 15
 
@@ -124,3 +112,65 @@ def test_the_readme_is_short_and_shows_a_result() -> None:
     (picture,) = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
     assert text.index(picture) < text.index("## ")
     assert (ROOT / picture).stat().st_size < 200_000
+
+
+def test_references_in_docstrings_are_to_something() -> None:
+    reference = re.compile(r":(?:mod|func|class|data|meth|attr):`~?(aspgap_jax[\w.]*)`")
+    for path in (ROOT / "aspgap_jax").rglob("*.py"):
+        for target in reference.findall(path.read_text()):
+            assert pydoc.locate(target) is not None, f"{path}: {target}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the files that the pages speak of, and an archive that knows their stars."""
+    monkeypatch.chdir(tmp_path)
+    giants = apply_cuts(load_sample(), SELECTIONS["giants"])
+    giants = giants.where(np.arange(len(giants)) < 40)
+    rows = {"source_id": giants.source_id, "flux": giants.xp, "flux_error": giants.xp_error}
+    for name, format in (("my_xp.fits", "fits"), ("my_xp.csv", "ascii.ecsv")):
+        Table(rows | {"phot_g_mean_mag": giants.g_mag}).write(tmp_path / name, format=format)
+    gaia = gaia_table(giants.source_id.tolist())
+    gaia["phot_g_mean_mag"] = giants.g_mag
+    gaia.write(tmp_path / "gaia.fits")
+    (tmp_path / "bulk").mkdir()
+    write_bulk(tmp_path / "bulk" / "XpContinuousMeanSpectrum_0-9.csv.gz", [star(i) for i in IDS])
+    write_xp(tmp_path / "xp.fits", xp_columns(IDS))
+    Table({"source_id": IDS}).write(tmp_path / "my_stars.csv")
+    pixels = [i >> 43 for i in IDS]
+    (tmp_path / "_MD5SUM.txt").write_text(
+        f"{'0' * 32}  XpContinuousMeanSpectrum_{min(pixels):06d}-{max(pixels):06d}.csv.gz\n"
+    )
+    with serving(MadeUpArchive(IDS)) as served:
+        monkeypatch.setattr(archive, "_default_server", lambda: served.url)
+        yield tmp_path
+
+
+@pytest.mark.parametrize(
+    "name", ["experiments/docs/howto/label_files.md", "experiments/docs/howto/label_ids.md"]
+)
+def test_a_page_can_be_followed(name: str, folder: Path, capsys: pytest.CaptureFixture) -> None:
+    for block in blocks(name, "sh"):
+        for line in block.splitlines():
+            (words,) = words_of(line)
+            assert cli.main(words[1:]) == 0, (line, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if blocks(name, "python")])
+def test_examples_in_python_run(name: str, folder: Path) -> None:
+    names: dict[str, object] = {}
+    for block in blocks(name, "python"):
+        exec(compile(block, name, "exec"), names)
+
+
+def test_the_site_builds_and_can_be_searched(tmp_path: Path) -> None:
+    for package in ("sphinx", "furo", "myst_nb"):
+        pytest.importorskip(package, reason=f'{package} is absent: pip install ".[docs]"')
+    line = [sys.executable, ROOT / "experiments" / "build_docs.py", "--out", tmp_path / "site"]
+    done = subprocess.run([*map(str, line)], text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    page = Page(tmp_path / "site" / "flags.html")
+    assert ["MISSING_BAND", "1"] in [row[:2] for row in page.rows]
+    index = (tmp_path / "site" / "searchindex.js").read_text()
+    assert "aspgap_jax.prediction.predictor" in index
+    assert "hallucin" in index

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydoc
 import re
 from typing import Any
 
@@ -14,6 +15,8 @@ release = aspgap_jax.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = f"aspgap-jax {release}"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False
@@ -27,11 +30,11 @@ autodoc_default_options = {"members": True, "member-order": "bysource", "no-valu
 autodoc_typehints = "none"
 napoleon_google_docstring = True
 napoleon_use_ivar = True
-# Of what is ours, every reference leads somewhere; only constants may lack an entry of their own.
+# Of what is ours, every reference is to something that exists.
 nitpicky = True
 # Several classes have an attribute of one name; none is meant.
 suppress_warnings = ["ref.python"]
-nitpick_ignore_regex = [("py:.*", r"(?!aspgap_jax).*"), ("py:data", ".*")]
+nitpick_ignore_regex = [("py:.*", r"(?!aspgap_jax).*")]
 
 
 def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
@@ -48,7 +51,21 @@ def plain(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[st
         lines[number] = "``".join(parts)
 
 
+def elsewhere(app: Any, env: Any, node: Any, shown: Any) -> Any:
+    """A name that a package hands on is explained where it is defined."""
+    target = node.get("reftarget", "")
+    found = pydoc.locate(target) if target.startswith("aspgap_jax") else None
+    if found is None:
+        return None
+    home = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+    python, kind = env.get_domain("py"), node["reftype"]
+    link = python.resolve_xref(env, node["refdoc"], app.builder, kind, home, node, shown)
+    # What has no entry of its own, a constant for one, stands there as it is.
+    return shown if link is None else link
+
+
 def setup(app: Any) -> None:
     """Sphinx calls this."""
+    app.connect("missing-reference", elsewhere)
     app.connect("autodoc-process-docstring", plain)
     app.connect("autodoc-skip-member", skip)
