@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from aspgap_jax import labels
 
-__all__ = ["COLUMNS", "TRUST", "ColumnSpec", "Columns", "label_columns"]
+__all__ = ["COLUMNS", "TRUST", "ColumnSpec", "Columns", "correlation_columns", "label_columns"]
 
 Columns = Mapping[str, np.ndarray]
 """A table on the host: columns by name, ``[star, ...]``."""
@@ -60,6 +61,30 @@ def label_columns(prefix: str, description: str, statistic: str = "") -> tuple[C
             f"{statistic};{row.ucd}".strip(";"),
         )
         for row, word in zip(labels.LABELS, small, strict=True)
+    )
+
+
+def correlation_columns() -> tuple[ColumnSpec, ...]:
+    """A column a pair of labels, named as the Gaia archive names those of astrometry.
+
+    Returns:
+        In the order of ``numpy.triu_indices`` above the diagonal.
+
+    Examples:
+        >>> [column.name for column in correlation_columns()][:2]
+        ['teff_logg_corr_xp', 'teff_moh_corr_xp']
+    """
+    return tuple(
+        ColumnSpec(
+            "_".join([*(row.catalogue.removesuffix("_xp") for row in pair), "corr_xp"]),
+            "",
+            "Correlation of the errors in {} and {}".format(
+                *(f"{row.description[0].lower()}{row.description[1:]}" for row in pair)
+            ),
+            np.float32,
+            ";".join(["stat.correlation", *(row.ucd for row in pair)]),
+        )
+        for pair in combinations(labels.LABELS, 2)
     )
 
 
@@ -131,6 +156,7 @@ TRUST: tuple[ColumnSpec, ...] = (
     *label_columns(
         "noise_", "Error in {} that the networks themselves give, not calibrated", "stat.error"
     ),
+    *correlation_columns(),
     ColumnSpec("snr_bp", "", "Signal-to-noise ratio in G_BP", np.float32, "stat.snr;em.opt.B"),
     ColumnSpec(
         "g_synthetic",

@@ -21,8 +21,9 @@ from aspgap_jax.config import Config, Model
 from aspgap_jax.prediction import domain as domains
 from aspgap_jax.prediction import uncertainty
 from aspgap_jax.prediction.bundle import Bundle, Networks
+from aspgap_jax.prediction.correlation import no_correlation
 from aspgap_jax.prediction.domain import SCORES, LatentStatistics
-from aspgap_jax.prediction.out_of_fold import calibrating, label_unseen
+from aspgap_jax.prediction.out_of_fold import fit_errors, label_unseen
 from aspgap_jax.prediction.photometry import Photometry, fit_photometry
 from aspgap_jax.prediction.spectra import FLUX_UNIT, instrument_matrix
 from aspgap_jax.preprocessing.scaling import normalise
@@ -72,8 +73,8 @@ def assess(
         ln_snr=jnp.asarray([by_noise.min(), by_noise.max()], jnp.float32),
         thresholds=jnp.asarray(domains.fit_thresholds(scores), jnp.float32),
     )
-    calibration = uncertainty.fit_calibration(*calibrating(found, held_out))
-    return bundle._replace(domain=domain, calibration=calibration)
+    calibration, correlation = fit_errors(found, held_out.labels, held_out.label_error)
+    return bundle._replace(domain=domain, calibration=calibration, correlation=correlation)
 
 
 def _uncalibrated(networks: Networks, stars: TrainingSet, cfg: Config) -> Bundle:
@@ -100,6 +101,7 @@ def _uncalibrated(networks: Networks, stars: TrainingSet, cfg: Config) -> Bundle
         params=jax.vmap(model.absorb)(networks.params, networks.decoder),
         scalers=networks.scalers,
         calibration=uncertainty.identity_calibration(stars.labels.shape[1]),
+        correlation=no_correlation(stars.labels.shape[1]),
         domain=domain,
         photometry=fit_magnitudes(stars),
         instrument=jnp.asarray(matrix, jnp.float32),

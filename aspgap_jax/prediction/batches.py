@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from aspgap_jax.columns import COLUMNS, TRUST, ColumnSpec, label_columns
+from aspgap_jax.columns import COLUMNS, TRUST, ColumnSpec, correlation_columns, label_columns
 from aspgap_jax.config import Config, PredictOptions
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo, check_spectra
 from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, band_snr, label_stars
@@ -166,7 +166,9 @@ def _label_columns(
 ) -> BatchLabels:
     """Labels of a batch, column by column: one transfer, and nothing to rearrange."""
     found = label_stars(bundle, batch, cfg, options)
+    row, column = np.triu_indices(found.mean.shape[1], 1)
     blocks = [found.mean, found.sigma, found.epistemic, found.aleatoric]
+    blocks.append(found.correlation[:, row, column])
     if options.propagate != "none":
         blocks.append(found.propagated)
     blocks += [band_snr(bundle, batch, options), found.g_synthetic[:, None]]
@@ -188,6 +190,7 @@ class LabelColumns:
         known = {spec.name: spec for spec in (*COLUMNS, *TRUST)}
         values = [*label_columns("", "{}"), *label_columns("e_", "{}")]
         values += [*label_columns("spread_", "{}"), *label_columns("noise_", "{}")]
+        values += correlation_columns()
         propagated = label_columns(
             "prop_", "Part of the error of {} that the XP errors make", "stat.error"
         )

@@ -25,6 +25,7 @@ from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.files.orbax import load_arrays, save_arrays
 from aspgap_jax.model import Absorbed, Params, Variables, last_of_hallucinator
+from aspgap_jax.prediction.correlation import Correlation
 from aspgap_jax.prediction.domain import Domain
 from aspgap_jax.prediction.photometry import Photometry
 from aspgap_jax.prediction.uncertainty import Calibration
@@ -46,7 +47,7 @@ __all__ = [
     "save_bundle",
 ]
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 
 class Networks(NamedTuple):
@@ -71,6 +72,7 @@ class Bundle(NamedTuple):
             ``[member, ...]``.
         scalers: of every member's spectra and labels ``[member, ...]``.
         calibration: of the uncertainties.
+        correlation: of the errors of a star's labels.
         domain: scores and thresholds of the flags.
         photometry: synthetic magnitudes; G where a file has none, and how far a given
             one may be from it.
@@ -82,6 +84,7 @@ class Bundle(NamedTuple):
     params: Absorbed
     scalers: Scalers
     calibration: Calibration
+    correlation: Correlation
     domain: Domain
     photometry: Photometry
     instrument: Float[Array, "xp coeff"]

@@ -24,6 +24,7 @@ from aspgap_jax.model import Absorbed
 from aspgap_jax.prediction import domain as domains
 from aspgap_jax.prediction import uncertainty
 from aspgap_jax.prediction.bundle import Bundle
+from aspgap_jax.prediction.correlation import correlation_of
 from aspgap_jax.prediction.domain import LatentStatistics
 from aspgap_jax.prediction.spectra import Normalised, norm_ratio, normalised_spectra
 from aspgap_jax.prediction.uncertainty import Moments
@@ -67,6 +68,8 @@ class StarLabels(NamedTuple):
     Attributes:
         mean: mean of the ensemble.
         sigma: calibrated total 1-sigma uncertainty.
+        correlation: of the errors that ``sigma`` gives, from 1 on the diagonal to 0 for
+            labels that know nothing of each other.
         aleatoric: what the members say, before calibration.
         epistemic: how far the members scatter, before calibration.
         propagated: what the errors of the spectrum cause; 0 where not asked for.
@@ -80,6 +83,7 @@ class StarLabels(NamedTuple):
 
     mean: Labels
     sigma: Labels
+    correlation: Float[Array, "star label label"]
     aleatoric: Labels
     epistemic: Labels
     propagated: Labels
@@ -87,6 +91,11 @@ class StarLabels(NamedTuple):
     scores: Float[Array, "star score"]
     ln_snr: Float[Array, "star measure=2"]
     g_synthetic: PerStar
+
+    @property
+    def covariance(self) -> Float[Array, "star label label"]:
+        """Of the errors, in the units of the label table."""
+        return self.correlation * self.sigma[:, :, None] * self.sigma[:, None, :]
 
 
 @dataclass(frozen=True)
@@ -299,6 +308,11 @@ def label_stars(
     return StarLabels(
         mean=shown(moments.mean),
         sigma=shown(sigma),
+        correlation=jnp.where(
+            (no_labels | failed)[:, None, None],
+            jnp.nan,
+            correlation_of(bundle.correlation, moments.mean),
+        ),
         aleatoric=shown(moments.aleatoric),
         epistemic=shown(moments.epistemic),
         propagated=shown(propagated),

@@ -11,19 +11,20 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from tqdm import tqdm
 
 from aspgap_jax.config import Config, PredictOptions
 from aspgap_jax.prediction.batches import DEFAULT, label_options, star_batch
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo
+from aspgap_jax.prediction.correlation import Correlation, correlation_of, fit_correlation
 from aspgap_jax.prediction.labelling import StarLabels, label_stars
-from aspgap_jax.prediction.uncertainty import cross_calibrate
+from aspgap_jax.prediction.uncertainty import Calibration, calibrate, fit_calibration
 from aspgap_jax.preprocessing.folds import fold_of, unseen_stars
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.inputs import as_chunk
 
-__all__ = ["calibrating", "label_unseen", "out_of_fold"]
+__all__ = ["fit_errors", "label_unseen", "out_of_fold"]
 
 BATCH = 4096
 
@@ -94,23 +95,39 @@ def out_of_fold(bundle: Bundle, info: BundleInfo, stars: TrainingSet) -> StarLab
     unseen = unseen_stars(stars.source_id, info.members, cfg)
     found = label_unseen(bundle, stars, unseen, cfg)
     fold = fold_of(stars.source_id, cfg.cv.folds)
-    sigma = cross_calibrate(*calibrating(found, stars), group=fold)
-    return found._replace(sigma=jnp.asarray(sigma))
+    sigma, correlation = np.empty_like(found.sigma), np.empty_like(found.correlation)
+    for own in (fold == name for name in np.unique(fold)):
+        calibration, correlated = fit_errors(
+            jax.tree.map(lambda leaf, others=~own: leaf[others], found),
+            stars.labels[~own],
+            stars.label_error[~own],
+        )
+        here: StarLabels = jax.tree.map(lambda leaf, own=own: jnp.asarray(leaf[own]), found)
+        sigma[own] = calibrate(calibration, jnp.hypot(here.aleatoric, here.epistemic), here.ln_snr)
+        correlation[own] = correlation_of(correlated, here.mean)
+    return found._replace(sigma=jnp.asarray(sigma), correlation=jnp.asarray(correlation))
 
 
-def calibrating(found: StarLabels, stars: TrainingSet) -> tuple[np.ndarray, ...]:
-    """The arguments of :func:`aspgap_jax.prediction.uncertainty.fit_calibration`.
+def fit_errors(
+    found: StarLabels,
+    truth: Float[np.ndarray, "star label"],
+    truth_error: Float[np.ndarray, "star label"],
+) -> tuple[Calibration, Correlation]:
+    """How large the errors of labels are, and how they go together.
 
     Args:
-        found: out of fold.
-        stars: with the truth.
+        found: labels of stars by networks that had not seen them.
+        truth: the measured labels.
+        truth_error: their 1-sigma errors.
 
     Returns:
-        In the order of its parameters.
+        The calibration of the uncertainties, and the correlations of those calibrated.
+
+    Raises:
+        InputError: the stars are too few.
     """
-    return (
-        np.asarray(found.mean, np.float64) - stars.labels,
-        np.hypot(found.aleatoric, found.epistemic),
-        stars.label_error,
-        np.asarray(found.ln_snr, np.float64),
-    )
+    mean, ln_snr = np.asarray(found.mean, np.float64), np.asarray(found.ln_snr, np.float64)
+    raw, residual = np.hypot(found.aleatoric, found.epistemic), mean - truth
+    calibration = fit_calibration(residual, raw, truth_error, ln_snr)
+    sigma = np.asarray(calibrate(calibration, jnp.asarray(raw), jnp.asarray(found.ln_snr)))
+    return calibration, fit_correlation(mean, residual, sigma, truth_error)

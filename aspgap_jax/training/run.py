@@ -38,6 +38,7 @@ import numpy as np
 from aspgap_jax import labels
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.catalogue.predictions import Predictions, read_predictions, write_predictions
+from aspgap_jax.columns import correlation_columns
 from aspgap_jax.config import Config, Execution
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
@@ -417,6 +418,9 @@ def parameter_count(networks: Networks) -> int:
 
 
 def _predictions(stars: TrainingSet, found: StarLabels, cfg: Config) -> Predictions:
+    row, column = np.triu_indices(found.mean.shape[1], 1)
+    pairs = np.asarray(found.correlation)[:, row, column].T
+    names = (spec.name for spec in correlation_columns())
     return Predictions(
         source_id=stars.source_id,
         fold=fold_of(stars.source_id, cfg.cv.folds),
@@ -428,5 +432,9 @@ def _predictions(stars: TrainingSet, found: StarLabels, cfg: Config) -> Predicti
         truth=stars.labels,
         truth_error=stars.label_error,
         g_mag=stars.g_mag,
-        columns={**stars.columns, "g_synthetic": np.asarray(found.g_synthetic)},
+        columns={
+            **stars.columns,
+            "g_synthetic": np.asarray(found.g_synthetic),
+            **dict(zip(names, pairs, strict=True)),
+        },
     )

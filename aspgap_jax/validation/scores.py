@@ -14,13 +14,21 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import ndtr
+from scipy.stats import chi2
 
 from aspgap_jax import labels
 from aspgap_jax.catalogue.predictions import Predictions
 from aspgap_jax.validation.coverage import fit_chi
 from aspgap_jax.validation.metrics import MetricsTable, normalised_residual, residual_statistics
 
-__all__ = ["ProbabilisticScores", "groups_of", "probabilistic_scores", "scores_table"]
+__all__ = [
+    "JointScores",
+    "ProbabilisticScores",
+    "groups_of",
+    "joint_scores",
+    "probabilistic_scores",
+    "scores_table",
+]
 
 METAL_POOR = -1.0  # dex
 DUSTY = 0.3  # mag of A_K
@@ -73,6 +81,63 @@ def probabilistic_scores(
     fit = fit_chi(chi)
     return ProbabilisticScores(
         float(crps.mean()), float(log_score.mean()), fit.within_1, fit.within_2
+    )
+
+
+class JointScores(NamedTuple):
+    """Of all labels of a star together.
+
+    Attributes:
+        chi_squared: mean squared Mahalanobis distance of the residuals, over the number of
+            labels; 1 is right.
+        coverage_68: fraction of stars within the ellipsoid that holds 68.27%.
+        coverage_95: fraction within that of 95%.
+        log_score: mean negative ln of the joint density at the measured labels; lower is
+            better.
+    """
+
+    chi_squared: float
+    coverage_68: float
+    coverage_95: float
+    log_score: float
+
+
+def joint_scores(
+    prediction: Float[np.ndarray, "star label"],
+    sigma: Float[np.ndarray, "star label"],
+    correlation: Float[np.ndarray, "#star label label"],
+    truth: Float[np.ndarray, "star label"],
+    truth_error: Float[np.ndarray, "star label"],
+) -> JointScores:
+    """Score the labels of stars together, over the stars whose labels are all known.
+
+    Args:
+        prediction: means of the predicted distribution.
+        sigma: their standard deviations.
+        correlation: of the errors; one matrix for all stars will do.
+        truth: measured labels.
+        truth_error: their 1-sigma errors, independent of each other.
+
+    Returns:
+        NaN in every field where there is no such star.
+    """
+    known = (np.isfinite(truth) & np.isfinite(truth_error)).all(axis=1)
+    residual = np.subtract(prediction, truth, dtype=np.float64)[known]
+    if not len(residual):
+        return JointScores(*[float("nan")] * 4)
+    n_labels = residual.shape[1]
+    width = sigma[known].astype(np.float64)
+    covariance = np.broadcast_to(correlation, (len(truth), n_labels, n_labels))[known]
+    covariance = covariance * width[:, :, None] * width[:, None, :]
+    covariance += np.square(truth_error[known].astype(np.float64))[:, :, None] * np.eye(n_labels)
+    solved = np.linalg.solve(covariance, residual[..., None])[..., 0]
+    distance = (residual * solved).sum(axis=1)
+    size = np.linalg.slogdet(covariance)[1] + n_labels * np.log(2.0 * np.pi)
+    return JointScores(
+        float(distance.mean() / n_labels),
+        float((distance < chi2.ppf(0.6827, n_labels)).mean()),
+        float((distance < chi2.ppf(0.95, n_labels)).mean()),
+        float(0.5 * (distance + size).mean()),
     )
 
 

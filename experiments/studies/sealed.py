@@ -31,13 +31,13 @@ from aspgap_jax.prediction.out_of_fold import label_unseen
 from aspgap_jax.preprocessing.cuts import left_after
 from aspgap_jax.preprocessing.folds import fold_of
 from aspgap_jax.preprocessing.selection import SELECTIONS
-from aspgap_jax.preprocessing.stars import TrainingSet
+from aspgap_jax.preprocessing.stars import Cut, TrainingSet
 from aspgap_jax.survey.store import write_training_store
 from aspgap_jax.training.run import Settings, load_stars, train
 from aspgap_jax.validation.bootstrap import Interval, bootstrap
 from aspgap_jax.validation.disks import DIVIDING_LINE, confusion, in_disk_range
 from aspgap_jax.validation.metrics import MAD_TO_SIGMA, normalised_residual
-from aspgap_jax.validation.scores import groups_of, scores_table
+from aspgap_jax.validation.scores import groups_of, joint_scores, scores_table
 
 SEALED = 0
 N_FOLDS = 5
@@ -89,7 +89,8 @@ def networks(
     store = study.out / f"stars_without_fold_{study.test}.h5"
     if not store.is_file():
         store.parent.mkdir(parents=True, exist_ok=True)
-        write_training_store(store, known)
+        cuts = (*known.cuts, Cut("in the folds that are trained on", len(known)))
+        write_training_store(store, replace(known, cuts=cuts))
     cfg = replace(PRESETS[preset], cv=CrossValidation(seeds=seeds))
     folder = study.out / f"{preset}_{study.test}"
     bundle, info, _ = train(folder, Settings(str(store), "usable", False, cfg))
@@ -172,6 +173,20 @@ def by_snr(stars: Predictions, ln_snr: Float[np.ndarray, " star"]) -> list[dict[
     ]
 
 
+def tails(stars: Predictions) -> dict[str, list[float]]:
+    """What of chi is no normal distribution, a label.
+
+    Where tails are long no sigma is at once the standard deviation and the half-width that
+    holds 68%: beside the two that the table has, the half-width in units of sigma, and the
+    sigma of chi without the outermost percent of the stars.
+    """
+    chi = np.sort(np.abs(chi_of(stars)), axis=0)
+    return {
+        "half_width_68": np.quantile(chi, 0.6827, axis=0).tolist(),
+        "chi_sigma_99": np.sqrt(np.square(chi[: int(0.99 * len(chi))]).mean(axis=0)).tolist(),
+    }
+
+
 def by_cell(stars: Predictions) -> list[dict[str, object]]:
     """sigma of chi of every label in the well-filled cells of Teff, log g and [M/H]."""
     chi = chi_of(stars)
@@ -228,6 +243,16 @@ def main() -> None:
     results = table | {
         "snr_bins": by_snr(scored, np.asarray(found.ln_snr)[:, 1]),
         "cells": by_cell(scored),
+        "tails": tails(scored),
+        "joint": {
+            name: joint_scores(
+                scored.prediction, scored.sigma, matrix, scored.truth, scored.truth_error
+            )._asdict()
+            for name, matrix in (
+                ("with_correlations", np.asarray(found.correlation)),
+                ("without", np.eye(len(labels.LABELS))[None]),
+            )
+        },
         "disks": disks(scored),
         "seeds": [np.sqrt(np.square(residual).mean(axis=0)).tolist() for residual in alone],
         "models": {

@@ -30,6 +30,7 @@ from aspgap_jax.files.atomic import write_text
 from aspgap_jax.prediction.bundle import load_bundle
 from aspgap_jax.prediction.out_of_fold import label_unseen, out_of_fold
 from aspgap_jax.training.run import load_stars
+from aspgap_jax.validation.scores import joint_scores
 
 EDGES = (0, 10, 30, 50, 70, 90, 100)
 """Bins of S/N, in percent of the stars."""
@@ -80,6 +81,14 @@ def study(options: Study) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     asked = PredictOptions(propagate="diagonal")
     told = label_unseen(bundle, some, everyone, info.config, asked)
     ratio = np.nanmedian(np.asarray(told.propagated / told.sigma), axis=0)
+    for name, matrix in (("with", found.correlation), ("without", np.eye(len(ratio))[None])):
+        joint = joint_scores(
+            np.asarray(found.mean), calibrated, np.asarray(matrix), stars.labels, stars.label_error
+        )
+        print(
+            f"all labels together, {name} correlations: "
+            + ", ".join(f"{field} {value:.3f}" for field, value in joint._asdict().items())
+        )
     print("median propagated over total:", ", ".join(f"{r:.2f}" for r in ratio))
     return {
         label.name: {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import h5py
@@ -49,6 +50,7 @@ TABLE_2 = {
 # Of a run whose spectra have no S/N of their own in BP.
 BESIDE = [f"{p}_{n}_xp" for p in ("spread", "noise") for n in ("teff", "logg", "moh", "aom")]
 BESIDE += ["flags"]
+CORRELATIONS = [f"{a}_{b}_corr_xp" for a, b in combinations(("teff", "logg", "moh", "aom"), 2)]
 GAIA = [name for name, *_ in COLUMNS if name not in ("source_id", "phot_g_mean_mag", "bp_rp")]
 GAIA = [name for name in GAIA if not name.endswith("_xp")]
 
@@ -76,7 +78,7 @@ def predictions_with(columns: dict[str, np.ndarray], n: int = 7) -> Predictions:
 def full() -> Predictions:
     rng = np.random.default_rng(2)
     # Float64 throughout: the table must bring each to the type of the Gaia archive.
-    return predictions_with({name: rng.normal(size=7) for name in GAIA})
+    return predictions_with({name: rng.normal(size=7) for name in (*GAIA, *CORRELATIONS)})
 
 
 def test_columns_are_those_of_table_2_in_its_order() -> None:
@@ -90,7 +92,7 @@ def test_columns_are_those_of_table_2_in_its_order() -> None:
 def test_table_holds_the_data_and_names_what_is_absent(full: Predictions) -> None:
     table, absent = catalogue_table(full)
     assert absent == ()
-    assert table.colnames == [*TABLE_2, *BESIDE]
+    assert table.colnames == [*TABLE_2, *BESIDE[:-1], *CORRELATIONS, "flags"]
     np.testing.assert_array_equal(table["logg_xp"], full.prediction[:, 1])
     np.testing.assert_array_equal(table["e_aom_xp"], full.sigma[:, 3])
     np.testing.assert_array_equal(table["spread_moh_xp"], full.epistemic[:, 2])
@@ -141,7 +143,7 @@ def test_hdf5_is_one_flat_dataset_a_column(tmp_path: Path, full: Predictions) ->
     path = tmp_path / "catalogue.h5"
     write_catalogue(path, table)
     with h5py.File(path) as file:
-        assert set(file) == {*TABLE_2, *BESIDE}
+        assert set(file) == {*TABLE_2, *BESIDE, *CORRELATIONS}
         for spec in COLUMNS:
             dataset = file[spec.name]
             assert dataset.dtype == spec.dtype
@@ -167,7 +169,7 @@ def test_further_columns_are_written_too(tmp_path: Path, full: Predictions) -> N
     table["class"] = np.arange(7, dtype=np.int32)
     write_catalogue(tmp_path / "with.fits", table)
     header = fits.getheader(tmp_path / "with.fits", 1)
-    number = len(TABLE_2) + len(BESIDE) + 1
+    number = len(TABLE_2) + len(BESIDE) + len(CORRELATIONS) + 1
     assert header[f"TTYPE{number}"] == "class"
     assert f"TUNIT{number}" not in header
     np.testing.assert_array_equal(fits.getdata(tmp_path / "with.fits")["class"], np.arange(7))

@@ -92,7 +92,7 @@ def test_an_older_format_is_refused(folder: Path) -> None:
     path = folder / "bundle.json"
     stored = json.loads(path.read_text())
     path.write_text(json.dumps(stored | {"format_version": 2}))
-    with pytest.raises(InputError, match="a bundle of format 2, this version reads 5: train again"):
+    with pytest.raises(InputError, match="a bundle of format 2, this version reads 6: train again"):
         load_bundle(folder)
 
 

@@ -63,6 +63,14 @@ def test_labels_are_those_of_the_members_combined(bundle: Bundle, stars: Trainin
         + excess @ np.asarray(c.snr_slope)
     )  # fmt: skip
     np.testing.assert_allclose(found.sigma, expected, rtol=2e-3)
+    knots, matrix = (np.asarray(a) for a in bundle.correlation)
+    between = [np.interp(mean[:, 0], knots, matrix[:, 0, k]) for k in range(4)]
+    np.testing.assert_allclose(found.correlation[:, 0], np.transpose(between), atol=1e-4)
+    np.testing.assert_allclose(
+        found.covariance[:, 0, 1],
+        found.correlation[:, 0, 1] * found.sigma[:, 0] * found.sigma[:, 1],
+        rtol=1e-5,
+    )
     assert not np.asarray(found.propagated).any()
 
 

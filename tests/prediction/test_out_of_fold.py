@@ -74,7 +74,9 @@ def calibrated_by_hand(
 
         def loss(p: np.ndarray, f: np.ndarray = features[:, ~own], o: np.ndarray = ~own) -> float:
             v = np.exp(2 * p @ f) + error[o] ** 2
-            return float(np.mean(np.log(v) + residual[o] ** 2 / v))
+            # One standard deviation of ln SNR changes ln sigma by 0.5, give or take.
+            prior = np.square(p[2:] * f[2:].std(axis=1) / 0.5).sum() / o.sum()
+            return float(np.mean(np.log(v) + residual[o] ** 2 / v) + prior)
 
         best = minimize(
             loss,
@@ -128,6 +130,9 @@ def test_the_truth_of_a_fold_is_no_part_of_its_own_calibration(
     first = fold_of(stars.source_id, 3) == 0
     wrong = np.where(first[:, None], 1.1 * stars.labels + 0.3, stars.labels).astype(np.float32)
     again = out_of_fold(*made, replace(stars, labels=wrong))
+    np.testing.assert_array_equal(
+        np.asarray(again.correlation)[first], np.asarray(found.correlation)[first]
+    )
     same, other = np.asarray(again.sigma), np.asarray(found.sigma)
     np.testing.assert_array_equal(same[first], other[first])
     assert (np.abs(same[~first] / other[~first] - 1).max(axis=0) > 1e-3).all()

@@ -5,7 +5,12 @@ from scipy import stats
 
 from aspgap_jax import labels
 from aspgap_jax.catalogue.predictions import Predictions
-from aspgap_jax.validation.scores import groups_of, probabilistic_scores, scores_table
+from aspgap_jax.validation.scores import (
+    groups_of,
+    joint_scores,
+    probabilistic_scores,
+    scores_table,
+)
 
 N_LABELS = len(labels.LABELS)
 
@@ -37,6 +42,32 @@ def test_stars_without_truth_are_left_out() -> None:
         for n in (1, 2)
     )
     assert one == two
+
+
+def test_joint_scores_are_those_of_the_normal_distribution_of_all_labels() -> None:
+    rng = np.random.default_rng(0)
+    n_stars = 3000
+    factor = rng.normal(size=(2, 2))
+    correlation = factor @ factor.T
+    correlation /= np.sqrt(np.outer(np.diag(correlation), np.diag(correlation)))
+    sigma, error = rng.uniform(0.5, 2.0, (2, n_stars, 2))
+    covariances = [
+        correlation * np.outer(s, s) + np.diag(e**2) for s, e in zip(sigma, error, strict=True)
+    ]
+    drawn = np.array([rng.multivariate_normal([0, 0], c) for c in covariances])
+    error[-1, 0] = np.nan  # not known
+    found = joint_scores(drawn, sigma, correlation[None], np.zeros_like(drawn), error)
+    density = [
+        stats.multivariate_normal([0, 0], c).logpdf(x)
+        for c, x in zip(covariances[:-1], drawn[:-1], strict=True)
+    ]
+    np.testing.assert_allclose(found.log_score, -np.mean(density), rtol=1e-9)
+    np.testing.assert_allclose(found.chi_squared, 1.0, atol=0.06)
+    np.testing.assert_allclose(found.coverage_68, 0.683, atol=0.03)
+    np.testing.assert_allclose(found.coverage_95, 0.95, atol=0.015)
+    error[:, 0] = np.nan
+    nobody = joint_scores(drawn, sigma, correlation[None], np.zeros_like(drawn), error)
+    assert np.isnan(nobody).all()
 
 
 def test_groups_look_at_their_own_stars() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import truncnorm
 
 from aspgap_jax import labels
 from aspgap_jax.catalogue.predictions import Predictions
@@ -67,6 +68,14 @@ def test_right_uncertainties_are_right_in_every_bin_and_cell() -> None:
         assert inside.sum() == cell["n"]
         chi = (stars.prediction - stars.truth)[inside] / stars.sigma[inside]
         np.testing.assert_allclose(cell["chi_sigma"], chi.std(axis=0), rtol=1e-6)
+
+
+def test_normal_residuals_have_no_tails() -> None:
+    stars = predictions(20_000)
+    found = sealed.tails(stars)
+    np.testing.assert_allclose(found["half_width_68"], 1.0, atol=0.03)
+    # The standard deviation of the inner 99% of a normal distribution.
+    np.testing.assert_allclose(found["chi_sigma_99"], truncnorm.std(-2.576, 2.576), atol=0.02)
 
 
 def test_intervals_hold_the_statistic() -> None:
