@@ -13,8 +13,9 @@ such that 1% of those stars exceed at least one of them.
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import SupportsIndex
+from typing import Any, SupportsIndex, overload
 
 __all__ = ["FLAGS", "MAX_RUWE", "Flag", "bit", "decode"]
 
@@ -150,22 +151,52 @@ def bit(name: str) -> int:
     return _BITS[name]
 
 
-def decode(flags: SupportsIndex) -> tuple[str, ...]:
+@overload
+def decode(flags: SupportsIndex) -> tuple[str, ...]: ...
+@overload
+def decode(flags: Iterable[Any]) -> Any: ...
+def decode(flags: Any) -> Any:
     """The names of the bits that are set.
 
     Args:
-        flags: the integer of a star, as catalogues have it.
+        flags: the integer of a star, as catalogues have it, or a column of them.
 
     Returns:
-        Names in the order of the table; none for 0.
+        Of a star the names in the order of the table, none for 0. Of a column a text a star,
+        the names with blanks between them: a pandas Series for one, else an array; empty for 0
+        and where the flags are missing.
 
     Raises:
-        ValueError: a bit that the table does not have.
+        ValueError: a bit that the table does not have, or something else than integers.
 
     Examples:
         >>> decode(bit("NO_G") | bit("HOT_STAR"))
         ('HOT_STAR', 'NO_G')
+        >>> decode([0, bit("NO_G"), bit("NO_G") | bit("HOT_STAR")]).tolist()
+        ['', 'NO_G', 'HOT_STAR NO_G']
     """
+    if not hasattr(flags, "__len__") or getattr(flags, "ndim", 1) == 0:
+        return _names(flags)
+    # Not at the top: the command line starts without it.
+    import numpy as np
+
+    series = hasattr(flags, "iloc")
+    values = np.ma.asarray(flags.to_numpy() if hasattr(flags, "to_numpy") else flags)
+    missing = np.ma.getmaskarray(values)
+    if values.dtype.kind not in "iu":
+        if values.dtype.kind == "O":
+            values = np.ma.asarray(values.astype(np.float64))
+        whole = np.ma.getdata(values)
+        missing = missing | np.isnan(whole)
+        if (whole[~missing] != np.rint(whole[~missing])).any():
+            raise ValueError("flags are integers, and these are not")
+    masks = np.where(missing, 0, np.ma.getdata(values)).astype(np.int64)
+    found, places = np.unique(masks, return_inverse=True)
+    words = np.array([" ".join(_names(mask)) for mask in found.tolist()], dtype=str)[places]
+    return type(flags)(words, index=flags.index, name=flags.name) if series else words
+
+
+def _names(flags: SupportsIndex) -> tuple[str, ...]:
     mask = operator.index(flags)
     unknown = mask & ~sum(_BITS.values())
     if unknown:

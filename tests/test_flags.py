@@ -3,6 +3,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy.table import MaskedColumn
 
 from aspgap_jax.flags import FLAGS, bit, decode
 from aspgap_jax.prediction.domain import SCORES
@@ -38,3 +39,20 @@ def test_unknown_bit_is_refused() -> None:
 def test_every_score_sets_a_flag_of_the_table() -> None:
     assert {score.flag for score in SCORES} <= {flag.name for flag in FLAGS}
     assert len({score.name for score in SCORES}) == len(SCORES)
+
+
+def test_a_column_of_flags_is_decoded_star_by_star() -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    column = np.array([0, bit("NO_G"), bit("NO_G") | bit("HOT_STAR")], np.int32)
+    words = ["", "NO_G", "HOT_STAR NO_G"]
+    assert decode(column).tolist() == words
+    assert decode(MaskedColumn(column, mask=[False, True, False])).tolist() == ["", "", words[2]]
+    series = decode(pandas.Series(column, index=["a", "b", "c"], name="flags"))
+    assert (series.index.tolist(), series.name, series.tolist()) == (list("abc"), "flags", words)
+    assert decode(pandas.Series([None, 0, bit("NO_G")], dtype="Int64")).tolist() == ["", "", "NO_G"]
+    assert decode(column[:0]).tolist() == []
+    assert decode(column[2]) == ("HOT_STAR", "NO_G")
+    with pytest.raises(ValueError, match="no flag has the bits"):
+        decode([0, 1 << 30])
+    with pytest.raises(ValueError, match="flags are integers"):
+        decode([0.5])

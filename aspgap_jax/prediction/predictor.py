@@ -2,8 +2,8 @@
 
 ::
 
-    from aspgap_jax.prediction.predictor import Predictor
-    predictor = Predictor()
+    import aspgap_jax as ag
+    predictor = ag.Predictor()
     labels = predictor(table)
 """
 

@@ -82,10 +82,12 @@ from aspgap_jax.training.pretraining import Pretrained, init_pretraining
 from aspgap_jax.training.recipe import recipe_of
 from aspgap_jax.training.safety import Safety, safe_pretraining, safe_training
 
-__all__ = ["Settings", "cross_validate", "load_stars", "train"]
+__all__ = ["STARS", "Settings", "cross_validate", "load_stars", "train"]
 
 DEFAULT_EXECUTION = Execution()
 CONFIG = "config.json"
+STARS = "stars.h5"
+"""The training store of a run that was asked for with stars in memory."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +151,11 @@ def check_run(folder: Path, settings: Settings) -> None:
         InputError: the folder holds a run with other settings, or other files.
     """
     path = folder / CONFIG
+    ours = (path, folder / STARS)
     others = (
-        [p for p in folder.iterdir() if p.name[0] != "." and p != path] if folder.is_dir() else []
+        [p for p in folder.iterdir() if p.name[0] != "." and p not in ours]
+        if folder.is_dir()
+        else []
     )
     if not others:
         return
