@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aspgap_jax.errors import InputError as InputError
     from aspgap_jax.flags import decode as decode
+    from aspgap_jax.prediction.hallucination import gradient_spectra as gradient_spectra
+    from aspgap_jax.prediction.hallucination import hallucinate as hallucinate
     from aspgap_jax.prediction.predictor import Predictor as Predictor
     from aspgap_jax.training.estimator import AspGap as AspGap
     from aspgap_jax.training.estimator import fit as fit
@@ -24,7 +26,17 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["AspGap", "InputError", "Predictor", "__version__", "decode", "fit", "load_run"]
+__all__ = [
+    "AspGap",
+    "InputError",
+    "Predictor",
+    "__version__",
+    "decode",
+    "fit",
+    "gradient_spectra",
+    "hallucinate",
+    "load_run",
+]
 
 _FROM = {
     "AspGap": "training.estimator",
@@ -32,6 +44,8 @@ _FROM = {
     "Predictor": "prediction.predictor",
     "decode": "flags",
     "fit": "training.estimator",
+    "gradient_spectra": "prediction.hallucination",
+    "hallucinate": "prediction.hallucination",
     "load_run": "training.finished",
 }
 

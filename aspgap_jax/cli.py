@@ -97,7 +97,8 @@ def _run(arguments: list[str], printed: Printed) -> int:
 
 
 NAMES: dict[str, type[Command]] = {
-    re.sub(r"(?<=[a-z])(?=[A-Z])", "-", command.__name__).lower(): command for command in COMMANDS
+    re.sub(r"(?<=[a-z])(?=[A-Z])", "-", command.__name__.removesuffix("Command")).lower(): command
+    for command in COMMANDS
 }
 
 

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from aspgap_jax.errors import InputError
 
 __all__ = [
+    "DEFAULT_PRESET",
     "PRESETS",
     "PRESET_MEANINGS",
     "Config",
@@ -395,6 +396,9 @@ BEST = Config(
     train=Training(epochs=100, batch_size=256, patience=100),
     pretrain=Pretrain(n_spectra=2048),
 )
+
+DEFAULT_PRESET = "best"
+"""What a training uses unless it is told otherwise."""
 
 PRESETS: dict[str, Config] = {
     "best": BEST,

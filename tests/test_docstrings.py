@@ -66,7 +66,12 @@ def offered(tree: ast.Module) -> Iterator[ast.ClassDef | ast.FunctionDef]:
         (),
     )
     for node in tree.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in names:
+        if (
+            isinstance(node, ast.ClassDef | ast.FunctionDef)
+            and node.name in names
+            # What an overload is about stands where it is implemented.
+            and "overload" not in map(ast.unparse, node.decorator_list)
+        ):
             yield node
 
 

@@ -2,6 +2,7 @@
 
 from aspgap_jax.commands.data import Fetch, Ingest, Prepare
 from aspgap_jax.commands.installation import Doctor, InstrumentMatrix
+from aspgap_jax.commands.label import LabelCommand
 from aspgap_jax.commands.prediction import Catalogue, Predict
 from aspgap_jax.commands.star import Card
 from aspgap_jax.commands.training import Crossval, Demo, PlotRun, Train
@@ -18,6 +19,7 @@ Command = (
     | Crossval
     | PlotRun
     | Predict
+    | LabelCommand
     | Catalogue
     | Card
     | Evaluate
@@ -34,6 +36,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Crossval,
     PlotRun,
     Predict,
+    LabelCommand,
     Catalogue,
     Card,
     Evaluate,

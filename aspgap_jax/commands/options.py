@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from aspgap_jax.config import PRESET_MEANINGS, PRESETS, Config, from_json
+from aspgap_jax.config import DEFAULT_PRESET, PRESET_MEANINGS, PRESETS, Config, from_json
 from aspgap_jax.errors import InputError
 from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS, SELECTIONS, Selection
 from aspgap_jax.runtime.output import remark
@@ -59,7 +59,6 @@ Release = Annotated[
     str, tyro.conf.arg(help="Gaia release of the spectra (dr3, dr4); by default as they say.")
 ]
 
-DEFAULT_PRESET = "best"
 DEFAULTS: ContextVar[Config] = ContextVar("defaults", default=PRESETS[DEFAULT_PRESET])
 """What the settings of a command start from."""
 

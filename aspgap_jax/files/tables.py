@@ -41,6 +41,7 @@ __all__ = [
     "ParquetTable",
     "TableWriter",
     "arrow_schema",
+    "check_suffix",
     "parquet_table",
     "write_table",
 ]
@@ -81,12 +82,7 @@ def write_table(path: Path, specs: Sequence[ColumnSpec]) -> Iterator[TableWriter
     Raises:
         InputError: no format has this suffix.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError(
-            f"{path}: no catalogue format has the suffix {suffix!r}; use one of "
-            f"{', '.join(SUFFIXES)}"
-        )
+    suffix = check_suffix(path)
     if suffix in PARQUET_SUFFIXES:
         with parquet_table(path, specs) as table:
             yield table
@@ -108,6 +104,27 @@ def write_table(path: Path, specs: Sequence[ColumnSpec]) -> Iterator[TableWriter
             written.finish()
         if suffix in FITS_SUFFIXES:
             _add_checksums(temporary)
+
+
+def check_suffix(path: Path) -> str:
+    """The suffix of a table to be written.
+
+    Args:
+        path: of the table.
+
+    Returns:
+        One of :data:`SUFFIXES`.
+
+    Raises:
+        InputError: no format has it.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(
+            f"{path}: no catalogue format has the suffix {suffix!r}; use one of "
+            f"{', '.join(SUFFIXES)}"
+        )
+    return suffix
 
 
 class _FitsTable:

@@ -38,6 +38,7 @@ from aspgap_jax.prediction.bundle import (
     load_bundle,
     load_hallucinator,
 )
+from aspgap_jax.prediction.predictor import Predictor
 from aspgap_jax.prediction.spectra import normalised_spectra
 from aspgap_jax.preprocessing.scaling import Scalers
 from aspgap_jax.typing import XP, Array, Float, Labels, Spectra
@@ -107,8 +108,11 @@ class Hallucinations:
         return np.concatenate(parts)
 
 
+Loaded = str | Path | Hallucinations | Predictor | None
+
+
 def hallucinate(
-    bundle: str | Path | Hallucinations | None,
+    bundle: Loaded,
     xp: Float[np.ndarray, "star xp"],
     g_mag: Float[np.ndarray, " given"] | None = None,
 ) -> Float[np.ndarray, "star pixel"]:
@@ -116,7 +120,7 @@ def hallucinate(
 
     Args:
         bundle: the folder of a bundle or of a run, ``None`` for the released one, or one that
-            is loaded already.
+            is loaded already; a predictor stands for its bundle.
         xp: sampled fluxes in W m^-2 nm^-1, or coefficients, BP then RP; NaN where missing.
         g_mag: Gaia G, mag; where not given or NaN it is taken from the spectrum.
 
@@ -130,7 +134,7 @@ def hallucinate(
 
 
 def gradient_spectra(
-    bundle: str | Path | Hallucinations | None,
+    bundle: Loaded,
     xp: Float[np.ndarray, "star xp"],
     g_mag: Float[np.ndarray, " given"] | None = None,
 ) -> Float[np.ndarray, "star label pixel"]:
@@ -150,8 +154,10 @@ def gradient_spectra(
     return _loaded(bundle).gradients(xp, g_mag)
 
 
-def _loaded(bundle: str | Path | Hallucinations | None) -> Hallucinations:
-    return bundle if isinstance(bundle, Hallucinations) else Hallucinations(bundle)
+def _loaded(bundle: Loaded) -> Hallucinations:
+    if isinstance(bundle, Hallucinations):
+        return bundle
+    return Hallucinations(bundle.folder if isinstance(bundle, Predictor) else bundle)
 
 
 def _check(info: BundleInfo, xp: np.ndarray) -> None:

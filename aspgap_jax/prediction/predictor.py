@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -22,7 +23,7 @@ from jaxtyping import Bool, Float, Int32, Int64
 from tqdm import tqdm
 
 from aspgap_jax import flags, labels
-from aspgap_jax.columns import Columns
+from aspgap_jax.columns import COLUMNS, Columns, ColumnSpec
 from aspgap_jax.config import PredictOptions
 from aspgap_jax.errors import InputError
 from aspgap_jax.prediction.answers import REASON, as_given, as_table
@@ -30,7 +31,8 @@ from aspgap_jax.prediction.batches import DEFAULT, BatchLabeller, BatchLabels, L
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo, load_bundle
 from aspgap_jax.prediction.output import NO_LABELS
 from aspgap_jax.preprocessing.stars import TrainingSet
-from aspgap_jax.survey.inputs import Delivery, as_chunk, expand, read_given, read_source
+from aspgap_jax.survey.by_id import Lookup, asked_ids
+from aspgap_jax.survey.inputs import Delivery, as_chunk, delivered, expand, read_given, read_source
 from aspgap_jax.survey.xp import BadRow, XPChunk, releases
 from aspgap_jax.survey.xp.instrument import read_instrument
 from aspgap_jax.survey.xp.memory import InMemory, in_memory
@@ -44,6 +46,22 @@ SOON_S = 2.0
 IDS = "; pass source ids as 64-bit integers, as text of digits, or as pandas' Int64"
 
 T = TypeVar("T")
+# Of ``gaia_source``, beside the labels of stars that were asked for by their ids.
+BY_ID = ("ra", "dec", "phot_g_mean_mag", "ruwe")
+
+
+class LookedUp(NamedTuple):
+    """Labels of stars that were asked for by their ids.
+
+    Attributes:
+        columns: by name, a row for each id.
+        specs: of the columns, in order.
+        lines: what was lost, one line each.
+    """
+
+    columns: Columns
+    specs: tuple[ColumnSpec, ...]
+    lines: tuple[str, ...]
 
 
 class Predictor:
@@ -60,6 +78,7 @@ class Predictor:
 
     Attributes:
         info: what the bundle is.
+        folder: where it was; ``None`` for the released one.
 
     Raises:
         InputError: there is no bundle, it is damaged, or no such release or matrix.
@@ -76,20 +95,19 @@ class Predictor:
         matrix = None if instrument is None else read_instrument(Path(instrument))
         if release:
             release = releases.release(release).name
-        name = "the released bundle" if bundle is None else str(bundle)
-        model, info = load_bundle(None if bundle is None else Path(bundle))
-        self._start(name, model, info, options, Delivery(release, matrix))
+        folder = None if bundle is None else Path(bundle)
+        self._start(folder, *load_bundle(folder), options, Delivery(release, matrix))
 
     def _start(
         self,
-        name: str,
+        folder: Path | None,
         model: Bundle,
         info: BundleInfo,
         options: PredictOptions,
         delivery: Delivery,
     ) -> None:
         self.info = info
-        self._name = name
+        self.folder = folder
         self._model = model
         self._options = options
         self._delivery = delivery
@@ -100,7 +118,7 @@ class Predictor:
 
     def __getstate__(self) -> tuple[Any, ...]:
         model = jax.tree.map(np.asarray, self._model)
-        return self._name, model, self.info, self._options, self._delivery
+        return self.folder, model, self.info, self._options, self._delivery
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._start(*state)
@@ -112,8 +130,8 @@ class Predictor:
             takes += f" or {info.n_coefficients} coefficients"
         gives = ", ".join(f"{row.name} [{row.unit}]" for row in labels.LABELS)
         return (
-            f"<Predictor of {self._name}: {len(info.members)} networks; takes {takes}; gives "
-            f"{gives}, their errors and flags>"
+            f"<Predictor of {self.folder or 'the released bundle'}: {len(info.members)} networks; "
+            f"takes {takes}; gives {gives}, their errors and flags>"
         )
 
     def __call__(self, stars: Any) -> Any:
@@ -197,6 +215,75 @@ class Predictor:
         size = self._labeller.batch_size
         parts = (chunk[start : start + size] for start in range(0, stars, size))
         return as_table(self._labelled(parts, stars), self._specs)
+
+    def ids(
+        self,
+        ids: Any,
+        *,
+        cache: str | Path | None = None,
+        server: str | None = None,
+        release: str = releases.DEFAULT,
+    ) -> Table:
+        """Labels of stars by their Gaia source ids, from the Gaia archive.
+
+        What was fetched before comes from a cache. Stars that are lost are told by warnings.
+
+        Args:
+            ids: numbers, text of digits, or designations ("Gaia DR3 5853498713190525696").
+            cache: folder of downloads; by default ``~/.cache/aspgap-jax/archive``.
+            server: base URL of the archive; Gaia's by default.
+            release: Gaia release to ask for.
+
+        Returns:
+            A row for each id, in their order, with Gaia's positions beside the labels. The
+            column ``reason`` says why a star has no labels.
+
+        Raises:
+            InputError: there is no id among ``ids``, or astroquery is not installed.
+        """
+        where = None if cache is None else Path(cache)
+        found = self.looked_up(ids, Lookup(where, server, release))
+        for line in found.lines:
+            warnings.warn(line, stacklevel=2)
+        return as_table(found.columns, found.specs)
+
+    def looked_up(self, ids: Any, lookup: Lookup) -> LookedUp:
+        """Labels of stars by their Gaia source ids.
+
+        Args:
+            ids: as :meth:`ids` has them.
+            lookup: how they are looked up.
+
+        Returns:
+            A row for each id, and a line for each thing that was lost.
+
+        Raises:
+            InputError: as :meth:`ids`.
+        """
+        asked = asked_ids(ids)
+        continuous = self.info.representation == "continuous" or self.info.n_coefficients
+        kind = "XP_CONTINUOUS" if continuous else "XP_SAMPLED"
+        found = replace(lookup, kind=kind)(asked.source_id[asked.source_id > 0])
+        chunks = delivered(found.chunks(self._labeller.batch_size), self._delivery)
+        good = self._labelled(chunks, len(found.source_id))
+        lost = [BadRow(0, star, why) for star, why in found.reasons.items()]
+        none = [BadRow(0, -1, why) for why in asked.reasons.values()]
+        whole = self._joined([good, self._unread(lost), self._unread(none)])
+        place = {star: row for row, star in enumerate(whole["source_id"].tolist()) if star > 0}
+        first = len(whole["source_id"]) - len(none)
+        strays = iter(range(first, first + len(none)))
+        rows = [place[n] if n > 0 else next(strays) for n in asked.source_id.tolist()]
+        columns = {name: values[rows] for name, values in whole.items()}
+        by_id = [spec for spec in COLUMNS if spec.name in BY_ID]
+        specs = [self._specs[0], *(s for s in by_id if s not in self._specs), *self._specs[1:]]
+        at = np.searchsorted(found.source_id, asked.source_id).clip(max=len(found.source_id) - 1)
+        known = found.source_id[at] == asked.source_id
+        for spec in by_id:
+            values = found.columns.get(spec.name, np.full(len(found.source_id), np.nan))
+            columns[spec.name] = np.where(known, values[at], np.nan).astype(spec.dtype)
+        told = dict(zip(columns["source_id"].tolist(), columns[REASON.name].tolist(), strict=True))
+        lines = [f"{star}: {why}" for star, why in told.items() if why and star > 0]
+        return LookedUp(columns, tuple(specs), (*asked.reasons.values(), *found.problems, *lines))
 
     def _of_table(self, given: InMemory, notes: list[str]) -> Columns:
         bad: list[BadRow] = []

@@ -38,7 +38,7 @@ from aspgap_jax.survey.archive import (
 from aspgap_jax.survey.manifest import Manifest, Part
 from aspgap_jax.survey.xp import read_xp, releases
 
-__all__ = ["fetch_sky", "fetch_sources", "fetch_spectra"]
+__all__ = ["fetch_sky", "fetch_sources", "fetch_spectra", "whole_files"]
 
 ATTEMPTS = 4
 WAIT_S = 5.0
@@ -301,6 +301,23 @@ def _is_done(part: Part, folder: Path) -> bool:
     return not part.file or (
         (folder / part.file).is_file() and _checksum(folder / part.file) == part.sha256
     )
+
+
+def whole_files(folder: Path) -> list[Path]:
+    """The files of a folder that was fetched into, those alone that are as they came.
+
+    Args:
+        folder: any.
+
+    Returns:
+        None of a folder without a manifest, or with a damaged one.
+    """
+    try:
+        manifest = Manifest.read(folder)
+    except InputError:
+        return []
+    parts = [] if manifest is None else manifest.parts.values()
+    return [folder / part.file for part in parts if part.file and _is_done(part, folder)]
 
 
 def _unfetched(request: _Request, error: str) -> Part:

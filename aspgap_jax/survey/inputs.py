@@ -31,6 +31,7 @@ __all__ = [
     "Expanded",
     "Source",
     "as_chunk",
+    "delivered",
     "expand",
     "read_given",
     "read_source",
@@ -166,7 +167,7 @@ def read_source(
             on_bad_row=on_bad_row,
             on_note=on_note,
         )
-        yield from _delivered(chunks, delivery)
+        yield from delivered(chunks, delivery)
 
 
 def read_given(
@@ -205,11 +206,19 @@ def read_given(
         on_note=on_note,
         on_stars=on_stars,
     )
-    yield from _delivered(chunks, delivery)
+    yield from delivered(chunks, delivery)
 
 
-def _delivered(chunks: Iterator[XPChunk], delivery: Delivery) -> Iterator[XPChunk]:
-    """Coefficients as samples, where they are of the release of the matrix, or of none known."""
+def delivered(chunks: Iterator[XPChunk], delivery: Delivery) -> Iterator[XPChunk]:
+    """Coefficients as samples, where they are of the release of the matrix, or of none known.
+
+    Args:
+        chunks: as read.
+        delivery: release and instrument matrix.
+
+    Yields:
+        The same stars.
+    """
     matrix = delivery.instrument
     for chunk in chunks:
         if matrix is not None and chunk.representation == "continuous":

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from aspgap_jax.config import PRESETS, Config
+from aspgap_jax.config import DEFAULT_PRESET, PRESETS, Config
 from aspgap_jax.errors import InputError
 from aspgap_jax.prediction.predictor import Predictor
 from aspgap_jax.preprocessing.selection import SELECTIONS
@@ -36,7 +36,8 @@ class AspGap:
     """A model that learns labels from XP spectra.
 
     Args:
-        preset: the settings, a key of :data:`aspgap_jax.config.PRESETS`.
+        preset: the settings, a key of :data:`aspgap_jax.config.PRESETS`; by default that of
+            ``aspgap train``.
         config: all settings, instead of a preset.
         select: which of the stars to train on, a key of
             :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
@@ -65,7 +66,7 @@ class AspGap:
             raise InputError(f"no preset {preset!r}; the presets are {', '.join(PRESETS)}")
         if select not in SELECTIONS:
             raise InputError(f"no selection {select!r}; it is one of {', '.join(SELECTIONS)}")
-        self.config = config or PRESETS[preset or "compact"]
+        self.config = config or PRESETS[preset or DEFAULT_PRESET]
         self.bundle: Path | None = None
         self._select = select
         self._out = None if out is None else Path(out)
@@ -202,11 +203,11 @@ def fit(
     Args:
         X: table or array of spectra.
         y: labels, if they are no columns of ``X``.
-        preset: the settings; ``compact`` by default.
+        preset: the settings; by default those of ``aspgap train``.
         config: all settings, instead.
         select: which of the stars to train on.
         out: folder of the run.
-        given: ``xp_error``, ``y_error``, ``g_mag``, ``source_id``.
+        **given: ``xp_error``, ``y_error``, ``g_mag``, ``source_id``.
 
     Returns:
         The trained model.

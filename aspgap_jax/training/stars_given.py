@@ -81,7 +81,7 @@ def stars_of_table(table: Any, y: Any = None, y_error: Any = None) -> StarsGiven
     rows = np.setdiff1d(begun, [row.row for row in bad]) - 1
     if bad:
         notes.append(f"{len(bad):,} of {len(begun):,} rows are left out; the first: {bad[0]}")
-    columns = _Columns(given, TABLE, notes)
+    columns = NumberColumns(given, TABLE, notes)
     values = _labels_of(columns, y, y_error, notes)
     further = {name: columns.find((name,)) for name in FURTHER}
     first = np.sort(np.unique(chunk.source_id, return_index=True)[1])
@@ -162,7 +162,7 @@ def stars_of_arrays(
     return StarsGiven(stars, ())
 
 
-class _Columns:
+class NumberColumns:
     """Columns of numbers of a table, by any of their names."""
 
     def __init__(self, given: InMemory, where: Path, notes: list[str]) -> None:
@@ -206,7 +206,7 @@ def _factor(stated: str, unit: str, where: str) -> float:
 
 
 def _labels_of(
-    columns: _Columns | None, y: Any, y_error: Any, notes: list[str]
+    columns: NumberColumns | None, y: Any, y_error: Any, notes: list[str]
 ) -> tuple[Float[np.ndarray, "row label"], Float[np.ndarray, "row label"]]:
     """Labels and errors, a row a row of the table."""
     wanted = labels.LABELS
@@ -215,7 +215,7 @@ def _labels_of(
         values = _array(y, "y", rows)
     else:
         if y is not None:
-            columns = _Columns(in_memory(y, LABEL_TABLE), LABEL_TABLE, notes)
+            columns = NumberColumns(in_memory(y, LABEL_TABLE), LABEL_TABLE, notes)
         if columns is None:
             raise InputError("y is missing: pass the labels, an array or a table with a row a star")
         if rows is not None and columns.rows != rows:
@@ -242,7 +242,7 @@ def _names_of_error(row: Label) -> tuple[str, ...]:
 
 
 def _stacked(
-    columns: _Columns, wanted: Sequence[Label], names: Any
+    columns: NumberColumns, wanted: Sequence[Label], names: Any
 ) -> Float[np.ndarray, "row label"]:
     found = []
     for row in wanted:

@@ -23,6 +23,7 @@ class MadeUpArchive:
 
     Attributes:
         stars: source ids that the archive knows.
+        without_xp: those of them that have no spectrum.
         url: base URL.
         spoil: called with the number of an answer and its body; returns the body
             to send (perhaps cut short), or an HTTP status to fail with.
@@ -34,6 +35,7 @@ class MadeUpArchive:
 
     def __init__(self, stars: list[int]) -> None:
         self.stars = np.array(sorted(stars))
+        self.without_xp: set[int] = set()
         self.url = ""
         self.spoil: Callable[[int, bytes], bytes | int] = lambda number, body: body
         self.structures = {"RAW", "DATAMODEL_GAIA"}
@@ -47,7 +49,7 @@ class MadeUpArchive:
         self.datalink.append(ids)
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as bundle:
-            if known := sorted(set(ids) & set(self.stars.tolist())):
+            if known := sorted((set(ids) & set(self.stars.tolist())) - self.without_xp):
                 table = io.BytesIO()
                 Table(xp_columns(known)).write(table, format="fits")
                 bundle.writestr("XP_CONTINUOUS_RAW.fits", table.getvalue())
