@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aspgap_jax.prediction.hallucination import gradient_spectra as gradient_spectra
     from aspgap_jax.prediction.hallucination import hallucinate as hallucinate
     from aspgap_jax.prediction.predictor import Predictor as Predictor
+    from aspgap_jax.suite.star_card import star_card as star_card
     from aspgap_jax.training.estimator import AspGap as AspGap
     from aspgap_jax.training.estimator import fit as fit
     from aspgap_jax.training.finished import load_run as load_run
@@ -36,6 +37,7 @@ __all__ = [
     "gradient_spectra",
     "hallucinate",
     "load_run",
+    "star_card",
 ]
 
 _FROM = {
@@ -47,6 +49,7 @@ _FROM = {
     "gradient_spectra": "prediction.hallucination",
     "hallucinate": "prediction.hallucination",
     "load_run": "training.finished",
+    "star_card": "suite.star_card",
 }
 
 
