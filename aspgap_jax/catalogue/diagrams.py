@@ -60,17 +60,17 @@ class Plane:
         if third is not None:
             self.sums += np.histogram2d(x, y, (self.x, self.y), weights=third)[0]
 
-    def coarser(self, fullest: int) -> Plane:
-        """The same plane in cells twice as wide, again and again, until one is that full.
+    def coarser(self, full: int) -> Plane:
+        """The same plane in cells twice as wide, again and again, until most stars have company.
 
         Cells that suit millions of stars show a few thousand as dust.
 
         Args:
-            fullest: stars that the fullest cell is to hold; the cells stay at least an
-                eighth of 200 along an axis.
+            full: stars that the cell of the median star is to hold; there stay at least an
+                eighth of 200 cells along an axis.
         """
         plane = self
-        while plane.counts.max() < fullest and len(plane.x) > CELLS // 8 + 1:
+        while _of_the_median_star(plane.counts) < full and len(plane.x) > CELLS // 8 + 1:
             wide = Plane((plane.x[0], plane.x[-1]), (plane.y[0], plane.y[-1]))
             wide.x, wide.y, wide.outside = plane.x[::2], plane.y[::2], plane.outside
             shape = (len(wide.x) - 1, 2, len(wide.y) - 1, 2)
@@ -84,6 +84,12 @@ class Plane:
         """Mean of the third quantity, NaN in empty cells."""
         empty = np.full(self.counts.shape, np.nan)
         return np.asarray(np.divide(self.sums, self.counts, out=empty, where=self.counts > 0))
+
+
+def _of_the_median_star(counts: Float[np.ndarray, "x y"]) -> float:
+    """How many stars the cell of the median star holds: half of all stars have fuller ones."""
+    rising = np.sort(counts.ravel())
+    return float(rising[np.searchsorted(rising.cumsum(), 0.5 * rising.sum())])
 
 
 class ColourMagnitude(Plane):

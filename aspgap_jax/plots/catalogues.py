@@ -27,6 +27,7 @@ from aspgap_jax.plots.style import (
     name_axes,
     new_figure,
     number,
+    side_by_side,
     span,
 )
 from aspgap_jax.validation.agreement import agreement
@@ -109,6 +110,8 @@ def _panel(axes: Axes, row: ComparedRow, name: str) -> Any | None:
 
 def cluster_differences(
     panels: Mapping[str, Mapping[str, Float[np.ndarray, "cluster field"]]],
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Figure 15: [M/H] of open clusters minus that of the literature.
 
@@ -118,12 +121,12 @@ def cluster_differences(
     Args:
         panels: by heading; in each, by "XP" and "APOGEE", rows of (literature [Fe/H],
             difference, error of the mean, members).
+        narrow: for a phone.
 
     Returns:
         The figure, not yet saved.
     """
-    figure = new_figure(0.45)
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    figure, axes = side_by_side(len(panels), 0.45, narrow=narrow, sharey=True)
     styles = {"XP": (BLUE, "o"), "APOGEE": (ORANGE, "^")}
     for panel, (title, kinds) in zip(axes, panels.items(), strict=True):
         panel.axhspan(-0.2, 0.2, color=GREY, alpha=0.4, lw=0)
@@ -145,6 +148,7 @@ def cluster_differences(
             )
         panel.set_title(title, fontsize=FONT)
         name_axes(panel, "[Fe/H] literature [dex]", "")
-    axes[0].set_ylabel(r"$\Delta$[M/H] [dex]", fontsize=FONT)
+    for panel in axes if narrow else axes[:1]:
+        panel.set_ylabel(r"$\Delta$[M/H] [dex]", fontsize=FONT)
     axes[0].legend(fontsize=SMALL, frameon=False)
     return figure

@@ -22,6 +22,7 @@ from aspgap_jax.plots.style import (
     name_axes,
     new_figure,
     number,
+    side_by_side,
 )
 from aspgap_jax.validation.attribution import BANDS
 from aspgap_jax.validation.bootstrap import Interval
@@ -38,6 +39,8 @@ def conditional_information(
     truth_difference: Float[np.ndarray, " pair"],
     prediction_difference: Float[np.ndarray, " pair"],
     pairs: PairTest,
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Partial correlations under sets of conditions, and matched pairs of stars.
 
@@ -46,12 +49,12 @@ def conditional_information(
         truth_difference: of the pairs, dex.
         prediction_difference: of the pairs, dex.
         pairs: the test of the pairs.
+        narrow: for a phone.
 
     Returns:
         The figure.
     """
-    figure = new_figure(0.46)
-    left, right = figure.subplots(1, 2, width_ratios=[1.25, 1.0])
+    figure, (left, right) = side_by_side(2, 0.46, narrow=narrow, width_ratios=[1.25, 1.0])
     kinds = list(next(iter(tests.values())))
     height = 0.8 / len(kinds)
     for place, by_kind in enumerate(tests.values()):
@@ -82,7 +85,7 @@ def conditional_information(
     figure.legend(
         *left.get_legend_handles_labels(),
         loc="outside upper left",
-        ncols=len(kinds) + 1,
+        ncols=1 if narrow else len(kinds) + 1,
         fontsize=SMALL,
         frameon=False,
     )
@@ -94,8 +97,8 @@ def conditional_information(
     right.plot(span, slope * span, "-", color=ORANGE, lw=1.2, label=f"slope {number(slope, 2)}")
     right.axhline(0.0, color="0.6", lw=0.6)
     name_axes(right, r"$\Delta$[$\alpha$/M] APOGEE [dex]", r"$\Delta$[$\alpha$/M] XP [dex]")
-    note = f"{pairs.n_pairs:,} pairs\nright order {100 * pairs.right:.0f} %"
-    annotate(right, note, corner="upper left")
+    note = f"{pairs.n_pairs:,} pairs, {100 * pairs.right:.0f} % in the right order"
+    right.set_title(note, fontsize=SMALL)
     right.legend(loc="lower right", fontsize=SMALL, frameon=False)
     colour_bar(figure, cells, right, COUNT.replace("stars", "pairs"))
     return figure
@@ -107,6 +110,8 @@ def attribution(
     difference: Float[np.ndarray, " sample"],
     broad: float,
     total: float,
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Where a change of [alpha/M] is seen: shares of integrated gradients by wavelength.
 
@@ -116,11 +121,12 @@ def attribution(
         difference: mean relative flux difference of the features.
         broad: mean share of the broad shape, dex.
         total: mean change of the prediction, dex.
+        narrow: for a phone.
 
     Returns:
         The figure.
     """
-    figure = new_figure(0.5)
+    figure = new_figure(0.9, 0.55) if narrow else new_figure(0.5)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.0, 1.0])
     step = float(np.median(np.diff(wavelength)))
     # Per nm, so that the curve does not depend on the sampling.
@@ -143,6 +149,7 @@ def attribution(
             fontsize=SMALL,
             ha="center",
             va="bottom",
+            rotation=90 if narrow else 0,
         )
     name_axes(upper, "", r"share of $\Delta$[$\alpha$/M] [10$^{-3}$ dex / nm]")
     name_axes(lower, "wavelength [nm]", "flux difference [%]")
@@ -155,21 +162,25 @@ def attribution(
     return figure
 
 
-def residual_trends(trends: Mapping[str, Trend]) -> Figure:
+def residual_trends(trends: Mapping[str, Trend], *, narrow: bool = False) -> Figure:
     """Mean residuals with bootstrap errors: a row a label, a column a quantity.
 
     Args:
         trends: by the name of the quantity's axis.
+        narrow: for a phone.
 
     Returns:
         The figure, not yet saved.
     """
-    figure = new_figure(0.2 * len(labels.LABELS))
-    grid = figure.subplots(
-        len(labels.LABELS), len(trends), squeeze=False, sharex="col", sharey="row"
-    )
-    for row, (panels, label) in enumerate(zip(grid, labels.LABELS, strict=True)):
-        for axes, (name, trend) in zip(panels, trends.items(), strict=True):
+    count = len(labels.LABELS)
+    width = 2 if narrow else len(trends)
+    blocks = -(-len(trends) // width)
+    share = 0.5 if narrow else 1.0
+    figure = new_figure(0.2 * count * blocks / share, share)
+    grid = figure.subplots(count * blocks, width, squeeze=False)
+    for row, label in enumerate(labels.LABELS):
+        panels = [grid[row + count * (i // width), i % width] for i in range(len(trends))]
+        for i, (axes, (name, trend)) in enumerate(zip(panels, trends.items(), strict=True)):
             axes.axhline(0.0, color="0.6", lw=0.6)
             axes.errorbar(
                 trend.centre,
@@ -180,6 +191,16 @@ def residual_trends(trends: Mapping[str, Trend]) -> Figure:
                 lw=0.8,
                 color=BLUE,
             )
-            name_axes(axes, name if row == len(labels.LABELS) - 1 else "", "")
-        panels[0].set_ylabel(f"residual of {label.axis}", fontsize=SMALL)
+            last, first = row == count - 1, i % width == 0
+            words = f"residual of {label.axis}"
+            name_axes(axes, name if last else "", words if first else "")
+            axes.tick_params(labelbottom=last, labelleft=first)
+            axes.yaxis.label.set_fontsize(SMALL)
+        # One scale a label.
+        ends = np.array([axes.get_ylim() for axes in panels])
+        for axes in panels:
+            axes.set_ylim(ends[:, 0].min(), ends[:, 1].max())
+    for axes in grid.ravel():
+        if not axes.has_data():
+            axes.set_axis_off()
     return figure

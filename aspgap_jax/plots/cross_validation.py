@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,10 +16,12 @@ from aspgap_jax import labels
 from aspgap_jax.plots.style import (
     BLACK,
     BLUE,
+    COLOURS,
     COUNT,
     FONT,
     GREY,
     ORANGE,
+    PAGE_WIDTH,
     SMALL,
     annotate,
     axis_name,
@@ -28,9 +32,9 @@ from aspgap_jax.plots.style import (
     label_panels,
     log_norm,
     name_axes,
-    new_figure,
     normal,
     number,
+    side_by_side,
 )
 from aspgap_jax.validation.metrics import MAD_TO_SIGMA
 
@@ -44,6 +48,10 @@ __all__ = [
 
 CHI_RANGE = 5.0
 MANY_EPOCHS = 20
+GREY_LINE = "0.4"
+# Okabe & Ito's, but for black.
+MEMBER_COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SPLITS = ("repeat", "fold", "seed")
 # What the terms of the loss are called on axes.
 TERMS = {
     "total": "total loss",
@@ -56,7 +64,7 @@ TERMS = {
 }
 
 
-def training_set(stars: Float[np.ndarray, "star label"]) -> Figure:
+def training_set(stars: Float[np.ndarray, "star label"], *, narrow: bool = False) -> Figure:
     """Figure 2: the labels of a sample.
 
     Left, the Kiel diagram coloured by the mean [M/H] of a cell; right, the number
@@ -65,12 +73,12 @@ def training_set(stars: Float[np.ndarray, "star label"]) -> Figure:
     Args:
         stars: labels in the units of the label table; a star with an unknown
             label is left out of the panels that need it.
+        narrow: for a phone.
 
     Returns:
         The figure, not yet saved.
     """
-    figure = new_figure(0.5)
-    kiel, abundances = figure.subplots(1, 2)
+    figure, (kiel, abundances) = side_by_side(2, 0.5, narrow=narrow)
     columns = {name: stars[:, labels.index(name)] for name in ("teff", "logg", "m_h", "alpha_m")}
 
     teff, logg, moh = complete(columns["teff"], columns["logg"], columns["m_h"])
@@ -201,19 +209,26 @@ def chi_distribution(chi: Float[np.ndarray, "star label"], *, columns: int = 4) 
         axes.set_ylim(0.0, 1.45 * max(peaks))
     for axes in panels[::columns]:
         axes.set_ylabel("probability density", fontsize=FONT)
-    panels[0].legend(loc="upper right", fontsize=SMALL, frameon=False, handlelength=1.6)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, names, loc="outside upper center", ncols=2, fontsize=SMALL, frameon=False
+    )
     return figure
 
 
-def learning_curves(history: Sequence[Mapping[str, float | int]]) -> Figure:
-    """The terms of the loss by epoch: a panel a term, a line a member.
+def learning_curves(
+    history: Sequence[Mapping[str, float | int]], *, narrow: bool = False
+) -> Figure:
+    """The terms of the loss by epoch: a panel a term, a colour a member.
 
-    A dot marks the epoch with a member's lowest validation loss: its parameters are
+    Solid, means over the steps of an epoch, with dropout; dashed, the held-out stars after
+    it. A dot marks the epoch with a member's lowest validation loss: its parameters are
     the ones that are kept.
 
     Args:
-        history: a row an epoch and member, with ``epoch``, optionally ``member``,
-            and the terms as ``train_NAME`` and ``valid_NAME``.
+        history: a row an epoch and member, with ``epoch``, optionally ``member``, ``repeat``,
+            ``fold`` and ``seed``, and the terms as ``train_NAME`` and ``valid_NAME``.
+        narrow: for a phone.
 
     Returns:
         The figure, not yet saved.
@@ -222,7 +237,7 @@ def learning_curves(history: Sequence[Mapping[str, float | int]]) -> Figure:
         ValueError: no row, or no term in them.
     """
     keys = dict.fromkeys(key for row in history for key in row)
-    splits = {"train": (BLUE, "-"), "valid": (ORANGE, "--")}
+    splits = {"train": "-", "valid": "--"}
     terms = list(
         dict.fromkeys(
             key.split("_", 1)[1] for key in keys if key.split("_", 1)[0] in splits and "_" in key
@@ -233,23 +248,24 @@ def learning_curves(history: Sequence[Mapping[str, float | int]]) -> Figure:
     runs: dict[int, list[Mapping[str, float | int]]] = {}
     for row in history:
         runs.setdefault(int(row.get("member", 0)), []).append(row)
-    width = min(3, len(terms))
+    colours = _member_colours(len(runs))
+    width = min(2 if narrow else 3, len(terms))
     height = -(-len(terms) // width)
-    figure = new_figure(0.31 * height)
+    page = PAGE_WIDTH / 2 if narrow else PAGE_WIDTH
+    figure = Figure(figsize=(page, page * (0.93 * height / width + 0.1)), layout="constrained")
     panels = figure.subplots(height, width, squeeze=False).ravel()
-    look = {"lw": 0.8, "alpha": max(0.4, 1.0 / len(runs))}
     for axes, term in zip(panels, terms, strict=False):
         drawn: list[float] = []
-        for split, (colour, style) in splits.items():
+        for split, style in splits.items():
             key = f"{split}_{term}"
-            for rows in runs.values():
+            for rows, colour in zip(runs.values(), colours, strict=True):
                 known = [row for row in rows if key in row]
                 if not known:
                     continue
                 epochs, values = ([row[name] for row in known] for name in ("epoch", key))
                 # A line of one point is invisible: a run of one epoch is no line yet.
                 marker = "." if len(known) == 1 else ""
-                axes.plot(epochs, values, style, color=colour, marker=marker, **look)
+                axes.plot(epochs, values, style, color=colour, marker=marker, lw=0.8, alpha=0.8)
                 drawn += values
                 best = _best_epoch(rows)
                 if best in epochs:
@@ -263,18 +279,47 @@ def learning_curves(history: Sequence[Mapping[str, float | int]]) -> Figure:
             low, high = np.nanpercentile(drawn, [0.5, 97.0])
             pad = 0.1 * (high - low) or 1.0
             axes.set_ylim(low - pad, high + pad)
+        if f"valid_{term}" not in keys:
+            annotate(axes, "training alone", corner="upper right")
     for axes in panels[len(terms) :]:
         axes.set_axis_off()
-    lines = [Line2D([], [], color=c, ls=ls, label=split) for split, (c, ls) in splits.items()]
-    dot = Line2D([], [], color=BLACK, ls="", marker=".", label="best epoch of a member")
+    handles = [
+        Line2D([], [], color=GREY_LINE, ls="-", label="train"),
+        Line2D([], [], color=GREY_LINE, ls="--", label="valid"),
+        Line2D([], [], color=BLACK, ls="", marker=".", label="best epoch"),
+        *_member_handles(runs, colours),
+    ]
     figure.legend(
-        handles=[*lines, dot],
+        handles=handles,
         loc="outside upper center",
-        ncols=len(lines) + 1,
-        fontsize=FONT,
+        ncols=min(len(handles), 3 if narrow else 7),
+        fontsize=SMALL,
         frameon=False,
     )
     return figure
+
+
+def _member_colours(count: int) -> list[Any]:
+    if count <= len(MEMBER_COLOURS):
+        return list(MEMBER_COLOURS[:count])
+    return [colormaps[COLOURS](i / count) for i in range(count)]
+
+
+def _member_handles(
+    runs: Mapping[int, Sequence[Mapping[str, float | int]]], colours: Sequence[Any]
+) -> list[Line2D]:
+    """What each colour stands for; of many members the first and the last."""
+    if len(runs) == 1:
+        return []
+    first = [rows[0] for rows in runs.values()]
+    # What is the same for all tells nothing.
+    varied = [word for word in SPLITS if len({row.get(word) for row in first}) > 1]
+    names = [
+        ", ".join(f"{word} {row[word]:g}" for word in varied if word in row) or f"member {member}"
+        for member, row in zip(runs, first, strict=True)
+    ]
+    shown = range(len(names)) if len(names) <= len(MEMBER_COLOURS) else (0, len(names) - 1)
+    return [Line2D([], [], color=colours[i], lw=2.5, label=names[i]) for i in shown]
 
 
 def _best_epoch(rows: Sequence[Mapping[str, float | int]]) -> float | int | None:

@@ -15,12 +15,14 @@ from aspgap_jax.plots.style import (
     BLACK,
     BLUE,
     FONT,
+    NARROW,
     ORANGE,
     SMALL,
     colour_bar,
     name_axes,
     new_figure,
     number,
+    side_by_side,
 )
 
 __all__ = ["gradient_agreement", "gradient_spectra"]
@@ -45,6 +47,8 @@ WINDOWS = ((15_735.0, 15_785.0), (16_140.0, 16_230.0))
 def gradient_spectra(
     curves: Mapping[str, Float[np.ndarray, "label pixel"]],
     marks: Sequence[tuple[str, float]],
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """d(flux)/d(label) in a row a label and a column a window of wavelength.
 
@@ -56,12 +60,14 @@ def gradient_spectra(
             of the hallucinated one that the APOGEE decoder sees) and ``hallucinated``; what is
             absent is not drawn.
         marks: species and vacuum wavelength (Angstrom) of lines to mark.
+        narrow: for a phone.
 
     Returns:
         The figure.
     """
     shown = [(name, colour) for name, colour in CURVES if name in curves]
-    figure = new_figure(0.27 * len(labels.LABELS))
+    share = NARROW if narrow else 1.0
+    figure = new_figure(0.27 * len(labels.LABELS) / share, share)
     widths = [high - low for low, high in WINDOWS]
     grid = figure.subplots(
         len(labels.LABELS), len(WINDOWS), squeeze=False, sharex="col", width_ratios=widths
@@ -93,7 +99,7 @@ def gradient_spectra(
         handles[::-1],
         names[::-1],
         loc="outside upper center",
-        ncols=len(shown),
+        ncols=2 if narrow else len(shown),
         fontsize=FONT,
         frameon=False,
     )
@@ -127,6 +133,8 @@ def gradient_agreement(
     matrices: Mapping[str, Float[np.ndarray, "row column"]],
     rows: Sequence[str],
     columns: Mapping[str, Sequence[str]],
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Correlations as coloured squares with their numbers, a panel a comparison.
 
@@ -134,14 +142,14 @@ def gradient_agreement(
         matrices: correlation coefficients by title; at least one.
         rows: names of the rows, the same in all panels.
         columns: names of the columns by title.
+        narrow: for a phone.
 
     Returns:
         The figure.
     """
-    figure = new_figure(0.3)
     # Narrow panels need room for their column names.
     ratios = [1.5 + matrix.shape[1] for matrix in matrices.values()]
-    panels = figure.subplots(1, len(matrices), squeeze=False, width_ratios=ratios)[0]
+    figure, panels = side_by_side(len(matrices), 0.3, narrow=narrow, width_ratios=ratios)
     for axes, (title, matrix) in zip(panels, matrices.items(), strict=True):
         image = axes.imshow(matrix, cmap="PuOr", vmin=-1.0, vmax=1.0, aspect="auto")
         for (i, j), value in np.ndenumerate(matrix):
@@ -158,8 +166,9 @@ def gradient_agreement(
         name_axes(axes, "", "")
         axes.tick_params(top=False, right=False, length=0)
         axes.set_xticks(range(matrix.shape[1]), columns[title], fontsize=SMALL)
-        axes.set_yticks(range(matrix.shape[0]), rows if axes is panels[0] else [])
+        axes.set_yticks(range(matrix.shape[0]), rows if narrow or axes is panels[0] else [])
+        axes.tick_params(axis="y", labelsize=FONT)
         axes.set_title(title, fontsize=FONT)
-    panels[0].tick_params(axis="y", labelsize=FONT)
-    colour_bar(figure, image, list(panels), "correlation", aspect=14)
+    how = {"location": "top", "aspect": 25} if narrow else {"aspect": 14}
+    colour_bar(figure, image, panels, "correlation", **how)
     return figure

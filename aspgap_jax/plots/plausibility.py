@@ -13,6 +13,7 @@ from aspgap_jax.plots.style import (
     BLUE,
     COUNT,
     FONT,
+    NARROW,
     ORANGE,
     SMALL,
     axis_name,
@@ -33,6 +34,8 @@ def label_planes(
     prediction: Float[np.ndarray, "star label"],
     truth: Float[np.ndarray, "star label"],
     line: DividingLine,
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Kiel diagrams coloured by [M/H] over [M/H]-[alpha/M] planes; left XP, right APOGEE.
 
@@ -43,11 +46,12 @@ def label_planes(
         prediction: predicted labels, in the units of the label table.
         truth: APOGEE's, NaN where unknown.
         line: between low and high alpha.
+        narrow: for a phone.
 
     Returns:
         The figure.
     """
-    figure = new_figure(0.95)
+    figure = new_figure(0.95, NARROW if narrow else 1.0)
     grid = figure.subplots(2, 2, sharex="row", sharey="row")
     teff, logg, moh, aom = (labels.index(name) for name in ("teff", "logg", "m_h", "alpha_m"))
     kept = [np.column_stack(complete(*each.T)) for each in (prediction, truth)]
@@ -93,6 +97,8 @@ def red_clump(
     theirs: Float[np.ndarray, " point"],
     bands: Float[np.ndarray, "source=2 edge=2 point"],
     peaks: tuple[float, float],
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Densities of log g around the red clump, and where they peak.
 
@@ -102,11 +108,12 @@ def red_clump(
         theirs: density of APOGEE's.
         bands: lower and upper edges of ours and theirs, of a bootstrap over stars.
         peaks: log g of the peaks of ours and theirs.
+        narrow: for a phone.
 
     Returns:
         The figure.
     """
-    figure = new_figure(0.42)
+    figure = new_figure(0.7, 0.5) if narrow else new_figure(0.42)
     axes = figure.subplots(1, 1)
     pairs = ((ours, peaks[0], BLUE, "-", "XP"), (theirs, peaks[1], ORANGE, "--", "APOGEE"))
     for (density, place, colour, style, name), edges in zip(pairs, bands, strict=True):

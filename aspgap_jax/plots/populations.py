@@ -25,7 +25,7 @@ from aspgap_jax.plots.style import (
     hexbin,
     log_norm,
     name_axes,
-    new_figure,
+    side_by_side,
     span,
 )
 from aspgap_jax.validation.disks import Confusion, DividingLine
@@ -42,6 +42,8 @@ def disk_groups(
     high: Bool[np.ndarray, " star"],
     line: DividingLine,
     found: Confusion,
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Figure 18: the two disks in APOGEE's labels, and the confusion matrix of ours.
 
@@ -50,12 +52,12 @@ def disk_groups(
         high: which of them APOGEE calls high-alpha.
         line: the dividing line.
         found: counts by APOGEE's group and ours.
+        narrow: for a phone.
 
     Returns:
         The figure.
     """
-    figure = new_figure(0.46)
-    plane, matrix = figure.subplots(1, 2)
+    figure, (plane, matrix) = side_by_side(2, 0.46, narrow=narrow)
     for mask, colour, name in ((~high, BLUE, "low"), (high, ORANGE, "high")):
         plane.plot(
             moh[mask],
@@ -109,6 +111,8 @@ def _draw_line(axes: Axes, line: DividingLine) -> None:
 def orbit_trends(
     vertical: Mapping[str, tuple[OrbitTrend, OrbitTrend]],
     rotation: Mapping[str, tuple[OrbitTrend, OrbitTrend]],
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Figure 16: mean root of J_z, and mean L_z, against [alpha/M] in bins of [M/H].
 
@@ -119,12 +123,12 @@ def orbit_trends(
         vertical: by the bin of [M/H], the trends of sqrt(J_z) [(kpc km/s)^1/2] for XP's
             and for APOGEE's labels.
         rotation: the same of L_z [kpc km/s].
+        narrow: for a phone.
 
     Returns:
         The figure.
     """
-    figure = new_figure(0.45)
-    panels = figure.subplots(1, 2)
+    figure, panels = side_by_side(2, 0.45, narrow=narrow)
     names = (r"mean $\sqrt{J_z}$ [(kpc km/s)$^{1/2}$]", r"mean $L_z$ [$10^3$ kpc km/s]")
     for axes, kinds, name, scale in zip(
         panels, (vertical, rotation), names, (1.0, 1e-3), strict=True
@@ -152,6 +156,8 @@ def halo_populations(
     heart: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
     planes: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]],
     line: DividingLine,
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Figure 17: the Poor Old Heart, and populations below the dividing line.
 
@@ -161,13 +167,13 @@ def halo_populations(
         planes: by heading: [M/H] and [alpha/M] of XP, the same of APOGEE (NaN where
             unknown), drawn as green points.
         line: the dividing line.
+        narrow: for a phone.
 
     Returns:
         The figure.
     """
     count = len(planes) + (heart is not None)
-    figure = new_figure(0.5 if count > 1 else 0.8)
-    panels = list(figure.subplots(1, count, squeeze=False)[0])
+    figure, panels = side_by_side(count, 0.5 if count > 1 else 0.8, narrow=narrow)
     if heart is not None:
         axes = panels.pop(0)
         mesh = axes.pcolormesh(

@@ -17,6 +17,7 @@ from aspgap_jax.plots.style import (
     BLUE,
     FONT,
     ORANGE,
+    PAGE_WIDTH,
     SMALL,
     annotate,
     colour_bar,
@@ -24,6 +25,7 @@ from aspgap_jax.plots.style import (
     hexbin,
     name_axes,
     new_figure,
+    side_by_side,
     span,
 )
 from aspgap_jax.validation.agreement import PrecisionCurve, inverse_snr
@@ -46,6 +48,8 @@ def signal_to_noise(
     panels: Mapping[str, Mapping[str, Float[np.ndarray, " star"]]],
     bounds: Mapping[str, float],
     axis: str,
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Figure 1: distributions of the S/N of XP spectra, a panel a band.
 
@@ -54,12 +58,12 @@ def signal_to_noise(
             dashed black, the second blue, the third orange.
         bounds: a vertical line for those with a threshold, by the same names.
         axis: name of the S/N axis.
+        narrow: for a phone.
 
     Returns:
         The figure.
     """
-    figure = new_figure(0.42)
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    figure, axes = side_by_side(len(panels), 0.42, narrow=narrow, sharey=True)
     styles = [(BLACK, "--"), (BLUE, "-"), (ORANGE, "-")]
     known = [
         values[np.isfinite(values) & (values > 0)]
@@ -80,34 +84,50 @@ def signal_to_noise(
         panel.set_xscale("log")
         panel.set_title(title, fontsize=FONT)
         name_axes(panel, axis, "")
-    axes[0].set_ylabel("stars per bin", fontsize=FONT)
-    top = axes[0].get_ylim()[1]
-    axes[0].set_ylim(0, 1.2 * top)
+    for panel in axes if narrow else axes[:1]:
+        panel.set_ylabel("stars per bin", fontsize=FONT)
+    top = max(panel.get_ylim()[1] for panel in axes)
     for panel in axes:
+        panel.set_ylim(0, 1.2 * top)
         panel.legend(fontsize=SMALL, frameon=False, loc="upper left", handlelength=1.8)
     return figure
 
 
-def precision_curves(bands: Mapping[str, Sequence[PrecisionCurve]]) -> Figure:
+def precision_curves(
+    bands: Mapping[str, Sequence[PrecisionCurve]], *, narrow: bool = False
+) -> Figure:
     """Figure 7: precision of each label against S/N; a row a band, a column a label.
 
     Solid black, the formal error; thin dashed grey, 1/SNR through the first bin's rms.
 
     Args:
         bands: curves of all labels by the name of the S/N axis.
+        narrow: for a phone: a row a label, a column a band.
 
     Returns:
         The figure, not yet saved.
     """
     count = len(labels.LABELS)
-    figure = new_figure(0.29 * len(bands) + 0.05)
-    grid = figure.subplots(len(bands), count, squeeze=False)
+    if narrow:
+        size = (PAGE_WIDTH / 2, PAGE_WIDTH * (0.22 * count + 0.08))
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(count, len(bands), squeeze=False).T
+    else:
+        figure = new_figure(0.29 * len(bands) + 0.05)
+        grid = figure.subplots(len(bands), count, squeeze=False)
     for row, (axis, curves) in zip(grid, bands.items(), strict=True):
         for axes, curve, label in zip(row, curves, labels.LABELS, strict=True):
             _precision_panel(axes, curve)
             name_axes(axes, axis, rf"$\Delta${label.symbol} [{label.unit}]")
     handles, names = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=6, fontsize=FONT, frameon=False)
+    figure.legend(
+        handles,
+        names,
+        loc="outside upper center",
+        ncols=3 if narrow else 6,
+        fontsize=FONT,
+        frameon=False,
+    )
     return figure
 
 
@@ -129,6 +149,8 @@ def uncertainty_map(
     snr: Float[np.ndarray, " star"],
     sigma: Float[np.ndarray, "star label"],
     axis: str,
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Figure 9: mean predicted uncertainty of [alpha/M] and [M/H] in the plane of G and S/N.
 
@@ -139,12 +161,12 @@ def uncertainty_map(
         snr: S/N of the red part of the spectra.
         sigma: predicted uncertainties of all labels.
         axis: name of the S/N axis.
+        narrow: for a phone.
 
     Returns:
         The figure.
     """
-    figure = new_figure(0.44)
-    panels = figure.subplots(1, 2, sharey=True)
+    figure, panels = side_by_side(2, 0.44, narrow=narrow, sharey=True)
     for axes, name in zip(panels, ("alpha_m", "m_h"), strict=True):
         label = labels.LABELS[labels.index(name)]
         positive = np.where(snr > 0, snr, np.nan)
@@ -173,7 +195,8 @@ def uncertainty_map(
             aspect=30,
         )
         name_axes(axes, r"$G$ [mag]", "")
-    panels[0].set_ylabel(rf"$\log_{{10}}$ {axis}", fontsize=FONT)
+    for panel in panels if narrow else panels[:1]:
+        panel.set_ylabel(rf"$\log_{{10}}$ {axis}", fontsize=FONT)
     return figure
 
 

@@ -26,8 +26,8 @@ from aspgap_jax.preprocessing.selection import MAX_TEFF
 
 __all__ = ["catalogue_labels", "rgb_selection"]
 
-FULLEST = 30
-"""Stars in the fullest cell, at least: of fewer stars the cells are wider."""
+FULL = 12
+"""Stars in the cell of the median star, at least: of fewer stars the cells are wider."""
 
 
 def rgb_selection(plane: Plane) -> Figure:
@@ -39,7 +39,7 @@ def rgb_selection(plane: Plane) -> Figure:
     Returns:
         The figure, not yet saved.
     """
-    plane = plane.coarser(FULLEST)
+    plane = plane.coarser(FULL)
     figure = new_figure(0.62)
     axes = figure.subplots()
     cells = _density(axes, plane)
@@ -64,7 +64,7 @@ def rgb_selection(plane: Plane) -> Figure:
             f"not shown: {plane.outside:,}\n(parallax not above 0, or beyond the axes)",
             corner="upper right",
         )
-    colour_bar(figure, cells, axes, COUNT)
+    colour_bar(figure, cells, axes, COUNT, format="{x:g}")
     return figure
 
 
@@ -78,7 +78,7 @@ def catalogue_labels(kiel: Plane, abundance: Plane) -> Figure:
     Returns:
         The figure.
     """
-    kiel, abundance = kiel.coarser(FULLEST), abundance.coarser(FULLEST)
+    kiel, abundance = kiel.coarser(FULL), abundance.coarser(FULL)
     figure = new_figure(0.46)
     left, right = figure.subplots(1, 2)
     mean = kiel.mean
@@ -94,7 +94,7 @@ def catalogue_labels(kiel: Plane, abundance: Plane) -> Figure:
     cells = _density(right, abundance)
     _close_up(right, abundance)
     name_axes(right, axis_name("m_h"), axis_name("alpha_m"))
-    colour_bar(figure, cells, right, COUNT)
+    colour_bar(figure, cells, right, COUNT, format="{x:g}")
     return figure
 
 

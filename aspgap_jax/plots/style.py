@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from aspgap_jax import labels
 from aspgap_jax.errors import InputError
@@ -18,6 +19,7 @@ from aspgap_jax.files.atomic import replace_file
 from aspgap_jax.validation.metrics import residual_statistics
 
 PAGE_WIDTH = 7.1  # inches: two columns
+NARROW = 0.62  # of that, for a phone, where panels stay beside each other
 SUFFIXES = (".png", ".pdf")
 DPI = 300
 FONT = 7.5  # points
@@ -46,9 +48,34 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, dpi=DPI)
 
 
-def new_figure(ratio: float) -> Figure:
-    """A page-wide figure whose height is ``ratio`` of its width."""
-    return Figure(figsize=(PAGE_WIDTH, PAGE_WIDTH * ratio), layout="constrained")
+def new_figure(ratio: float, share: float = 1.0) -> Figure:
+    """A figure of that share of the page's width, and of ``ratio`` of its own in height."""
+    width = share * PAGE_WIDTH
+    return Figure(figsize=(width, width * ratio), layout="constrained")
+
+
+def side_by_side(
+    count: int, ratio: float, *, narrow: bool = False, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """Panels beside each other over the page; on a phone, half as wide, below each other.
+
+    Args:
+        count: of panels.
+        ratio: their height over the width of the page.
+        narrow: for a phone.
+        options: of :meth:`matplotlib.figure.Figure.subplots`, as they are for a row.
+
+    Returns:
+        The figure and its panels.
+    """
+    if not narrow:
+        figure = new_figure(ratio)
+        return figure, list(figure.subplots(1, count, squeeze=False, **options)[0])
+    size = (PAGE_WIDTH / 2, max(PAGE_WIDTH * ratio * count, PAGE_WIDTH / 4))
+    figure = Figure(figsize=size, layout="constrained")
+    # Axes that a row shares and widths that it divides mean nothing one below the other.
+    options = {name: how for name, how in options.items() if name not in ("sharey", "width_ratios")}
+    return figure, list(figure.subplots(count, 1, squeeze=False, **options)[:, 0])
 
 
 def label_panels(ratio: float, columns: int = 4) -> tuple[Figure, list[Axes]]:
@@ -178,5 +205,10 @@ def number(value: float, decimals: int) -> str:
 def colour_bar(figure: Figure, cells: Any, axes: Any, name: str, **options: Any) -> None:
     bar = figure.colorbar(cells, ax=axes, pad=0.035, **options)
     bar.set_label(name, fontsize=FONT)
-    bar.ax.tick_params(labelsize=SMALL, width=0.6)
+    bar.ax.tick_params(which="both", labelsize=SMALL, width=0.6)
+    if isinstance(cells.norm, LogNorm):
+        # Less than a decade has no power of ten to stand by.
+        low, high = cells.get_clim()
+        few = high < 10 * low
+        bar.minorformatter = StrMethodFormatter("{x:g}") if few else NullFormatter()
     bar.outline.set_linewidth(0.6)

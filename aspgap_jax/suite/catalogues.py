@@ -253,6 +253,7 @@ def _clusters(found: Mapping[str, Mapping[str, ClusterMean]], known: Mapping[str
         "figure15_clusters",
         cluster_differences(panels),
         "Fig. 15: [M/H] of open clusters minus [Fe/H] of the literature; bars are errors of means.",
+        cluster_differences(panels, narrow=True),
     )
     note = "Members have probabilities above 0.01 in radial velocity, [Fe/H] and proper motion."
     return Result(numbers, (drawn,), paper, (note,))

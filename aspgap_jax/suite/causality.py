@@ -135,16 +135,19 @@ def alpha_information(inputs: Inputs) -> Result:
     ours = predicted["AspGap"]
     low, high = pairs.T
     fixed = "Teff, log g, [M/H]" + ("" if excess is None else " and colour excess")
-    figure = plots.conditional_information(
-        tests, truth[high] - truth[low], ours[high] - ours[low], found["AspGap"]
+    figure, narrow = (
+        plots.conditional_information(
+            tests, truth[high] - truth[low], ours[high] - ours[low], found["AspGap"], narrow=each
+        )
+        for each in (False, True)
     )
     caption = (
-        "Information on [alpha/M] at fixed labels. Left: partial correlation of what is predicted "
-        f"with APOGEE's. Right: pairs of stars of equal {fixed}."
+        "Information on [alpha/M] at fixed labels. Bars: partial correlation of what is predicted "
+        f"with APOGEE's. Points: pairs of stars of equal {fixed}."
     )
     return Result(
         numbers=numbers,
-        figures=(Drawn("alpha_information", figure, caption),),
+        figures=(Drawn("alpha_information", figure, caption, narrow),),
         notes=(
             "A function of the other labels has no information of its own: where the other "
             "labels of APOGEE are fixed, its correlation is the floor that imperfect matching "
@@ -228,12 +231,16 @@ def alpha_attribution(inputs: Inputs) -> Result:
     }
     flux = (xp if matrix is None else xp @ matrix.T).mean(axis=0)
     broad = attribution.smooth(difference.mean(axis=0)[None], wavelength)[0]
-    figure = plots.attribution(
-        wavelength,
-        features,
-        (difference.mean(axis=0) - broad) / flux,
-        numbers["broad"],
-        numbers["predicted_change"],
+    figure, narrow = (
+        plots.attribution(
+            wavelength,
+            features,
+            (difference.mean(axis=0) - broad) / flux,
+            numbers["broad"],
+            numbers["predicted_change"],
+            narrow=each,
+        )
+        for each in (False, True)
     )
     caption = (
         "Where [alpha/M] is seen: integrated gradients between stars of equal other labels, less "
@@ -241,7 +248,7 @@ def alpha_attribution(inputs: Inputs) -> Result:
     )
     return Result(
         numbers=numbers,
-        figures=(Drawn("alpha_attribution", figure, caption),),
+        figures=(Drawn("alpha_attribution", figure, caption, narrow),),
         notes=(
             "Every pair is attributed by networks that have seen neither star.",
             "Shares say what the network uses, which need not be what an atom causes: "
@@ -292,13 +299,14 @@ def residual_trends(inputs: Inputs) -> Result:
         }
         for name, trend in trends.items()
     }
-    figure = plots.residual_trends({quantities[name][0]: trends[name] for name in trends})
+    named = {quantities[name][0]: trends[name] for name in trends}
+    figure, narrow = (plots.residual_trends(named, narrow=each) for each in (False, True))
     caption = (
         "Mean residuals (prediction minus APOGEE) against what is no label, with bootstrap errors."
     )
     return Result(
         numbers=numbers,
-        figures=(Drawn("residual_trends", figure, caption),),
+        figures=(Drawn("residual_trends", figure, caption, narrow),),
         notes=(
             "The proxy of extinction is the excess of BP - RP over the bluest stars of the same "
             "Teff, log g and [M/H]; its zero point is arbitrary.",

@@ -125,11 +125,14 @@ def figure01(inputs: Inputs) -> Result:
                 row["above_threshold"] = float(np.mean(values > BOUNDS[words]))
             numbers[band][words] = row
     what = "coefficients" if signal.coefficients else "samples"
-    figure = signal_to_noise(signal.bands, BOUNDS, f"S/N of {what}")
+    figure, narrow = (
+        signal_to_noise(signal.bands, BOUNDS, f"S/N of {what}", narrow=each)
+        for each in (False, True)
+    )
     caption = f"Fig. 1: S/N of the XP {what} of the run."
     if signal.coefficients:
         caption += " Dotted, the thresholds of the training sample (100 and 1)."
-    return Result(numbers, (Drawn("figure01_snr", figure, caption),), notes=(signal.note,))
+    return Result(numbers, (Drawn("figure01_snr", figure, caption, narrow),), notes=(signal.note,))
 
 
 def figure02(inputs: Inputs) -> Result:
@@ -143,7 +146,12 @@ def figure02(inputs: Inputs) -> Result:
             for j, name in enumerate(NAMES)
         },
     }
-    drawn = Drawn("figure02_training_set", plots.training_set(truth), "Fig. 2: the training set.")
+    drawn = Drawn(
+        "figure02_training_set",
+        plots.training_set(truth),
+        "Fig. 2: the training set.",
+        plots.training_set(truth, narrow=True),
+    )
     return Result(numbers, (drawn,), {"stars": "142,130"})
 
 
@@ -222,10 +230,15 @@ def figure07(inputs: Inputs) -> Result:
             }
             paper[words] = {n: {"scatter": t} for n, t in zip(NAMES, texts, strict=False)}
     caption = (
-        "Fig. 7: precision against S/N; top BP, bottom RP. Dashed grey: 1/(S/N) through the rms "
-        "of the first bin."
+        "Fig. 7: precision against S/N; a panel a label and band. Dashed grey: "
+        "1/(S/N) through the rms of the first bin."
     )
-    figure = Drawn("figure07_precision", precision_curves(drawn), caption)
+    figure = Drawn(
+        "figure07_precision",
+        precision_curves(drawn),
+        caption,
+        precision_curves(drawn, narrow=True),
+    )
     return Result(numbers, (figure,), paper, (signal.note, "The curves are in validation.json."))
 
 
@@ -270,6 +283,7 @@ def figure09(inputs: Inputs) -> Result:
         uncertainty_map(p.g_mag, red, p.sigma, signal.axis("RP")),
         "Fig. 9: mean predicted uncertainty against G and S/N; contours hold 30, 60 and 90% "
         "of the stars.",
+        uncertainty_map(p.g_mag, red, p.sigma, signal.axis("RP"), narrow=True),
     )
     return Result(numbers, (drawn,), notes=(signal.note,))
 

@@ -168,12 +168,14 @@ def figure_04(inputs: Inputs) -> Result:
                 plots.gradient_spectra(curves, _marks(lines, teff)),
                 "Fig. 4: gradient spectra at the median star, each over its largest size: "
                 "hallucinated, the part of it that the APOGEE decoder sees, and physical.",
+                plots.gradient_spectra(curves, _marks(lines, teff), narrow=True),
             ),
             Drawn(
                 "figure04_agreement",
                 plots.gradient_agreement(*_matrices(curves, found)),
                 "Correlation of gradient spectra: whole spectra, label by label (rows: the first "
                 "of each title), and at the strongest lines of species.",
+                plots.gradient_agreement(*_matrices(curves, found), narrow=True),
             ),
         ),
         words={"agreement": "shown for one example, no number given"},

@@ -130,14 +130,16 @@ def figure16(inputs: Inputs) -> Result:
                 }
             drawn[name][words] = (pair[0], pair[1])
             numbers[f"{name}, {words}"] = rows
-    figure = orbit_trends(drawn["root_j_z"], drawn["l_z"])
+    figure, narrow = (
+        orbit_trends(drawn["root_j_z"], drawn["l_z"], narrow=each) for each in (False, True)
+    )
     notes = (
         "High- minus low-alpha: the difference of means above and below the dividing line; "
         "expected positive for J_z, negative for L_z. Errors are those of a bootstrap.",
         "The trends by bin of [alpha/M] are in validation.json.",
     )
     caption = "Fig. 16: vertical action and angular momentum against [alpha/M] at fixed [M/H]."
-    return Result(numbers, (Drawn("figure16_orbits", figure, caption),), notes=notes)
+    return Result(numbers, (Drawn("figure16_orbits", figure, caption, narrow),), notes=notes)
 
 
 def _contrast(
@@ -195,6 +197,7 @@ def figure17(inputs: Inputs) -> Result:
         halo_populations(heart, planes, DIVIDING_LINE),
         "Fig. 17: high-alpha fraction of stars with [M/H] < -1.1 by orbit, and populations that "
         "belong below the dividing line (dashed). Green, APOGEE.",
+        halo_populations(heart, planes, DIVIDING_LINE, narrow=True),
     )
     notes = [f"Not run: {words}." for words in absent]
     if "poor_old_heart" not in inputs.external and heart is not None:

@@ -73,13 +73,16 @@ def table03(inputs: Inputs) -> Result:
         },
         "confusion": {"high alpha": {"called_high": "8,808"}},
     }
-    figure = disk_groups(truth[:, MOH], truth[:, AOM], true_high, DIVIDING_LINE, found)
+    figure, narrow = (
+        disk_groups(truth[:, MOH], truth[:, AOM], true_high, DIVIDING_LINE, found, narrow=each)
+        for each in (False, True)
+    )
     note = (
         f"Dividing line: [alpha/M] = {DIVIDING_LINE.intercept:g} - {-DIVIDING_LINE.slope:g} [M/H]; "
         "the paper does not print its own. Errors are those of a bootstrap over stars."
     )
     caption = "Fig. 18: disk stars by APOGEE's labels, and the confusion matrix of XP's."
-    return Result(numbers, (Drawn("figure18_disks", figure, caption),), paper, (note,))
+    return Result(numbers, (Drawn("figure18_disks", figure, caption, narrow),), paper, (note,))
 
 
 def plausibility(inputs: Inputs) -> Result:
@@ -126,12 +129,14 @@ def plausibility(inputs: Inputs) -> Result:
             "plausibility_planes",
             label_planes(ours, theirs, DIVIDING_LINE),
             "Kiel diagrams coloured by [M/H], and abundances; the same stars left and right.",
+            label_planes(ours, theirs, DIVIDING_LINE, narrow=True),
         ),
         Drawn(
             "plausibility_red_clump",
             red_clump(grid, curves.value[0], curves.value[1], bands, both),
             "The red clump: density of log g of stars with 4500 < Teff < 5100 K (APOGEE); "
             "shaded, 95% of a bootstrap over stars.",
+            red_clump(grid, curves.value[0], curves.value[1], bands, both, narrow=True),
         ),
     )
     return Result(numbers, figures, notes=("Errors are those of a bootstrap over stars.",))

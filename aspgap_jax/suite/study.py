@@ -98,7 +98,7 @@ class Inputs:
         try:
             settings = json.loads(path.read_text(encoding="utf-8"))
             data, select = settings["data"], settings["select"]
-            missing = settings["config"]["data"].get("missing_labels", "drop")
+            missing = settings.get("config", {}).get("data", {}).get("missing_labels", "drop")
         except (OSError, json.JSONDecodeError, KeyError) as error:
             raise Missing(f"needs the spectra of the run, and {path} does not name them") from error
         try:

@@ -65,7 +65,8 @@ def records(epoch: int, summary: EpochSummary, names: Sequence[Assignment]) -> l
         names: of the members.
 
     Returns:
-        Mappings that JSON takes, with the terms of the loss as ``train_NAME``.
+        Mappings that JSON takes, with the terms of the loss as ``train_NAME`` and
+        ``valid_NAME``.
     """
     return [
         {
@@ -75,6 +76,9 @@ def records(epoch: int, summary: EpochSummary, names: Sequence[Assignment]) -> l
             "train_total": float(summary.total[m]),
             **{f"train_{term}": float(v[m]) for term, v in summary.terms._asdict().items()},
             "train_gradient_norm": float(summary.gradient_norm[m]),
+            "valid_total": float(summary.valid_total[m]),
+            **{f"valid_{term}": float(v[m]) for term, v in summary.valid._asdict().items()},
+            # The one that decides when to stop: with alpha_1 = 1, whatever the objective has.
             "valid_nll": float(summary.valid_nll[m]),
         }
         for m, name in enumerate(names)

@@ -49,6 +49,7 @@ __all__ = [
     "train_epoch",
     "train_step",
     "validation_loss",
+    "validation_terms",
 ]
 
 VALIDATION_LOSS = LossForm()
@@ -127,6 +128,8 @@ class EpochSummary(NamedTuple):
     Attributes:
         total, terms, gradient_norm: means over its steps; NaN where ``stopped``.
         valid_nll: validation loss after it; the best one where ``stopped``.
+        valid_total, valid: the objective of the held-out stars after it, and its terms;
+            NaN where ``stopped``.
         stopped: the training had stopped before, and stood still.
         faults: nothing, in a sound epoch; with any, the training stood still too.
     """
@@ -135,6 +138,8 @@ class EpochSummary(NamedTuple):
     terms: LossTerms
     gradient_norm: Scalar
     valid_nll: Scalar
+    valid_total: Scalar
+    valid: LossTerms
     stopped: Bool[Array, ""]
     faults: Faults
 
@@ -293,6 +298,35 @@ def validation_loss(
     return pooled_mean(nll, batch.weight, axis_name)
 
 
+def validation_terms(
+    params: Params, batch: Batch, member: Member, recipe: Recipe, axis_name: str | None = None
+) -> LossTerms:
+    """The terms of the objective for held-out stars, without dropout; nothing depends on them.
+
+    Args:
+        params: the trainable blocks.
+        batch: held-out stars; under an ``axis_name`` this device's share of them.
+        member: gives the frozen decoder and the weights of the objective.
+        recipe: the blocks and the form of the objective.
+        axis_name: the device axis that shares the batch, or ``None``.
+
+    Returns:
+        Scalars, those of the training stars' own objective.
+    """
+    return loss_terms(
+        model.apply(recipe.model, params, member.decoder, batch.xp),
+        batch.labels,
+        batch.label_error,
+        batch.weight,
+        params,
+        member.train_weight.sum(),
+        member.hyper,
+        recipe.loss,
+        axis_name,
+        batch.measured,
+    )
+
+
 def train_epoch(
     state: TrainState, stars: Stars, member: Member, recipe: Recipe, axis_name: str | None = None
 ) -> tuple[TrainState, EpochSummary]:
@@ -326,6 +360,8 @@ def _stand_still(state: TrainState) -> tuple[TrainState, EpochSummary]:
         terms=LossTerms(*[nan] * len(LossTerms._fields)),
         gradient_norm=nan,
         valid_nll=state.best_loss,
+        valid_total=nan,
+        valid=LossTerms(*[nan] * len(LossTerms._fields)),
         stopped=jnp.ones((), bool),
         faults=Faults(*[no] * len(Faults._fields)),
     )
@@ -355,6 +391,7 @@ def _run_epoch(
     valid_weight = member.valid_weight[held_out] * real
     valid = make_batch(stars, member.scalers, member.valid[held_out], valid_weight)
     loss = validation_loss(new.params, valid, recipe, axis_name)
+    valid_terms = validation_terms(new.params, valid, member, recipe, axis_name)
     improved = loss < new.best_loss
     new = new._replace(
         epoch=new.epoch + 1,
@@ -372,6 +409,8 @@ def _run_epoch(
         terms=means.terms,
         gradient_norm=means.gradient_norm,
         valid_nll=loss,
+        valid_total=total(valid_terms, member.hyper),
+        valid=valid_terms,
         stopped=jnp.zeros((), bool),
         faults=faults,
     )

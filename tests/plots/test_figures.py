@@ -143,6 +143,15 @@ def test_hardly_any_star_is_no_error(stars, count: int, tmp_path: Path) -> None:
         figure.savefig(tmp_path / f"{number}.png", dpi=40)
 
 
+def test_a_narrow_figure_is_half_as_wide_and_has_its_panels_below_each_other(stars) -> None:
+    wide, narrow = (plots.training_set(stars[0], narrow=each) for each in (False, True))
+    assert narrow.get_size_inches()[0] == wide.get_size_inches()[0] / 2
+    assert narrow.get_size_inches()[1] == 2 * wide.get_size_inches()[1]
+    rows = [axes.get_subplotspec().rowspan.start for axes in panels(narrow)]
+    assert rows == [0, 1]
+    assert [axes.get_subplotspec().rowspan.start for axes in panels(wide)] == [0, 0]
+
+
 def test_learning_curves_have_a_panel_a_term_and_a_line_a_member() -> None:
     history = [
         {"epoch": epoch, "member": member, "train_nll": 1 / epoch, "train_l1": 5.0}
@@ -154,6 +163,17 @@ def test_learning_curves_have_a_panel_a_term_and_a_line_a_member() -> None:
     nll, l1 = panels(figure)
     assert nll.get_ylabel() == "negative log-likelihood"
     assert (len(nll.lines), len(l1.lines)) == (4, 2)
+    assert [line.get_linestyle() for line in nll.lines] == ["-", "-", "--", "--"]
+    assert nll.lines[0].get_color() == nll.lines[2].get_color() != nll.lines[1].get_color()
+    # What is known of the training alone says so.
+    assert (texts(nll), texts(l1)) == ("", "training alone")
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["train", "valid", "best epoch", "member 0", "member 1"]
+    folds = [row | {"fold": row["member"], "seed": 0} for row in history]
+    names = [text.get_text() for text in plots.learning_curves(folds).legends[0].get_texts()]
+    assert names[3:] == ["fold 0", "fold 1"]
+    narrow = plots.learning_curves(history, narrow=True)
+    assert narrow.get_size_inches()[0] < figure.get_size_inches()[0]
     valid = nll.lines[2]
     assert list(valid.get_xdata()) == [2, 4, 6]
     np.testing.assert_allclose(valid.get_ydata(), [1, 1 / 2, 1 / 3])

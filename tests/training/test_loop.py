@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aspgap_jax import model
 from aspgap_jax.preprocessing.device import Stars
 from aspgap_jax.runtime.parallel import ONE_DEVICE
 from aspgap_jax.training.loop import Diverged, epoch_of_all, fit
@@ -45,6 +46,35 @@ def test_training_learns_what_is_to_be_learnt() -> None:
     _, history = train(states, stars, with_hyper(members, l1=0.0, kl=0.0))
     # The labels spread over 0.25 of their range: sigma must have become much smaller.
     assert (history[-1].valid_nll < history[0].valid_nll - 4.0).all()
+
+
+def test_held_out_stars_have_every_term_of_the_objective() -> None:
+    """Those of the log, against eq. 3 in NumPy; without dropout."""
+    stars, members, states = prepare()
+    states, history = train(states, stars, members, 1)
+    m = 1
+    member, params, found = one(members, m), one(states, m).params, one(history[0], m)
+    batch = make_batch(stars, member.scalers, member.valid, member.valid_weight)
+    outputs = jax.tree.map(
+        lambda leaf: np.asarray(leaf, np.float64),
+        model.apply(RECIPE.model, params, member.decoder, batch.xp),
+    )
+    labels, error, weight = (
+        np.asarray(part, np.float64) for part in (batch.labels, batch.label_error, batch.weight)
+    )
+    variance = np.exp(2 * outputs.log_sigma) + error**2
+    squares = (labels - outputs.mean) ** 2 / variance
+    alpha = float(member.hyper.alpha_xp), float(member.hyper.alpha_apogee)
+    nll = np.average(0.5 * (alpha[0] * squares + np.log(variance)).sum(axis=1), weights=weight)
+    other = (labels - outputs.apogee_mean) ** 2 / variance
+    branch = np.average(0.5 * alpha[1] * other.sum(axis=1), weights=weight)
+    n_stars = float(member.train_weight.sum())
+    l1 = sum(float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(params)) / n_stars
+    expected = {"nll": nll, "branch": branch, "l1": l1}
+    for name, value in expected.items():
+        np.testing.assert_allclose(getattr(found.valid, name), value, rtol=1e-4)
+    penalties = float(member.hyper.l1) * l1 + float(member.hyper.kl) * float(found.valid.kl)
+    np.testing.assert_allclose(found.valid_total, nll + branch + penalties, rtol=1e-4)
 
 
 def test_folds_together_equal_folds_trained_one_by_one() -> None:
@@ -130,7 +160,7 @@ def test_best_parameters_are_kept_and_a_stale_training_stands_still() -> None:
     assert int(states.epoch[0]) == 1 + CFG.train.patience
     np.testing.assert_array_equal(stopped[:, 0], np.arange(len(history)) > CFG.train.patience)
     assert_close(one(states, 0).params, start, rtol=0, atol=0)
-    assert np.isnan(history[-1].total[0])
+    assert np.isnan([history[-1].total[0], history[-1].valid_total[0]]).all()
     assert not np.isnan(history[-1].total[1])
     running = losses[~stopped[:, 1], 1]
     assert int(states.epoch[1]) == len(running) > 1 + CFG.train.patience
