@@ -106,7 +106,8 @@ class StarCard(NamedTuple):
         flux_error: 1-sigma.
         mean: labels; NaN without one of the bands.
         sigma: calibrated 1-sigma uncertainties.
-        covariance: ``sigma`` with the correlations that the errors of the spectrum cause.
+        covariance: of ``sigma`` and the correlations of the labels' errors among stars like it
+            (:mod:`aspgap_jax.prediction.correlation`).
         aleatoric: what the networks say of it themselves.
         epistemic: how far the networks scatter.
         truth: of the training set, NaN for a star that is not in it.
@@ -230,7 +231,7 @@ def describe_star(
         flux_error=np.sqrt(_samples(error**2, None if matrix is None else matrix**2)),
         mean=mean,
         sigma=sigma,
-        covariance=_covariance(bundle, batch, weight, cfg, sigma),
+        covariance=np.asarray(found.covariance[0], np.float64),
         aleatoric=aleatoric,
         epistemic=epistemic,
         truth=truth,
@@ -354,45 +355,6 @@ def _path(
         return path_gradients(label, start[None], xp[None], steps=STEPS)[0]
 
     return _mean_labels(bundle, start, weight, cfg), jax.vmap(of)(jnp.eye(len(labels.LABELS)))
-
-
-@partial(jax.jit, static_argnames="cfg")
-def _jacobian(
-    bundle: Bundle, batch: StarBatch, weight: Float[Array, " member"], cfg: Config
-) -> Float[Array, "label delivered"]:
-    """Of the labels by the values that the file has; 0 for those that are missing."""
-    exponent = cfg.data.magnitude_exponent
-
-    def of(xp: Float[Array, " delivered"]) -> Float[Array, " label"]:
-        spectra = normalised_spectra(bundle, xp[None], batch.xp_error, batch.g_mag, exponent)
-        return _mean_labels(bundle, spectra.xp[0], weight, cfg.model)
-
-    finite = jnp.isfinite(batch.xp[0]) & jnp.isfinite(batch.xp_error[0])
-    found: Float[Array, "label delivered"] = jax.jacrev(of)(jnp.where(finite, batch.xp[0], 0.0))
-    return jnp.where(finite[None, :], found, 0.0)
-
-
-def _covariance(
-    bundle: Bundle,
-    batch: StarBatch,
-    weight: Float[Array, " member"],
-    cfg: Config,
-    sigma: Float[np.ndarray, " label"],
-) -> Float[np.ndarray, "label label"]:
-    """Calibrated uncertainties with the correlations that the errors of the spectrum cause.
-
-    To first order these are those of J C J^T, with J the Jacobian of the labels by the
-    delivered values and C their variances.
-    """
-    error = np.nan_to_num(np.asarray(batch.xp_error[0], np.float64))
-    # Spectra are of order 1e-17 and gradients of order 1e17: NumPy goes on in float64.
-    caused = np.asarray(_jacobian(bundle, batch, weight, cfg), np.float64) * error
-    covariance = caused @ caused.T
-    spread = np.sqrt(np.diag(covariance))
-    both = np.outer(spread, spread)
-    # What nothing causes is uncorrelated.
-    correlation = np.where(both > 0, covariance / np.where(both > 0, both, 1.0), np.eye(len(sigma)))
-    return np.asarray(correlation * np.outer(sigma, sigma))
 
 
 def _raised(mask: int, unusual: dict[str, float]) -> tuple[Raised, ...]:
