@@ -50,6 +50,7 @@ from aspgap_jax.prediction.output import (
 from aspgap_jax.prediction.shares import Share
 from aspgap_jax.runtime.interruption import Preempted, interruptible
 from aspgap_jax.runtime.prefetch import prefetch
+from aspgap_jax.survey.folders import find_files
 from aspgap_jax.survey.gaia_lookup import GaiaLookup, open_gaia
 from aspgap_jax.survey.inputs import AS_IT_SAYS, Delivery, expand, read_source
 from aspgap_jax.survey.tables import Remarks
@@ -118,7 +119,7 @@ def predict_files(
         "bundle": bundle_fingerprint(bundle, info),
         "options": dataclasses.asdict(options) | {"batch_size": None},
         **delivery.settings,
-        "gaia": [f"{path.name}, {path.stat().st_size} bytes" for path in gaia if path.exists()],
+        "gaia": [_tables(path) for path in gaia],
     }
     # Others may write their own parts beside these, as long as the labels are of one kind.
     with locked(out, run=json.dumps(settings)):
@@ -202,7 +203,14 @@ def _predict(
     if lookup is not None:
         # A share of the stars may well be outside of the tables.
         whole = len(todo) == len(tasks) and share == Share()
-        lookup.check(remarks, everything=whole)
+        try:
+            lookup.check(remarks, everything=whole)
+        except InputError as error:
+            # They would be in the way of the same command with the right table.
+            made = [record for record in records.values() if record.status == "done"]
+            for record in made:
+                (out / record.part).unlink(missing_ok=True)
+            raise InputError(f"{error}; what was predicted without it was removed") from None
     return [records[task.source.key.path] for task in tasks]
 
 
@@ -223,6 +231,15 @@ def _belongs(out: Path, name: str, source: Input) -> bool | None:
         # The file may have been moved: then it is known by its content.
         return (kept.size, kept.digest) == _content(Path(source.path))
     return kept.path == source.path
+
+
+def _tables(path: Path) -> str:
+    """What is in a table, or in the tables of a folder, as text."""
+    contents = [content_of(file) for file in find_files([path]).files if file.is_file()]
+    if len(contents) == 1:
+        return contents[0].digest
+    digest = hashlib.sha256("".join(each.digest for each in contents).encode()).hexdigest()
+    return f"{len(contents)} files: {digest}"
 
 
 def _is_gone(path: str) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -32,6 +33,7 @@ __all__ = [
     "Layout",
     "check_devices",
     "choose",
+    "free_bytes",
     "initialize",
     "is_main",
     "on_device",
@@ -122,6 +124,23 @@ def check_devices() -> None:
         ) from error
     kinds = ", ".join(sorted({device.device_kind for device in devices}))
     detail(f"aspgap: JAX {jax.__version__} on {len(devices)} of {kinds}")
+
+
+def free_bytes() -> int | None:
+    """Memory that the arrays of a training may take: the device's, or what the host has left.
+
+    Returns:
+        Bytes; ``None`` where neither tells.
+    """
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    if limit:
+        return int(limit)
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = next((line for line in lines if line.startswith("MemAvailable:")), None)
+    return None if found is None else 1024 * int(found.split()[1])
 
 
 def is_main() -> bool:

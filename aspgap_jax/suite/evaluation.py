@@ -10,7 +10,7 @@ from aspgap_jax.catalogue import table as catalogue
 from aspgap_jax.catalogue.predictions import Predictions, read_predictions
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
-from aspgap_jax.files.locks import locking
+from aspgap_jax.files.locks import locked, locking
 from aspgap_jax.preprocessing.stars import Cut
 from aspgap_jax.suite import report
 from aspgap_jax.training.log import read_log
@@ -91,10 +91,11 @@ def draw(folder: Path, predictions: Predictions) -> list[report.Picture]:
         "learning_curves": (plots.learning_curves(history), "Learning curves, term by term."),
     }
     figures = []
-    for name, (figure, caption) in drawn.items():
-        path = folder / "figures" / f"{name}.png"
-        plots.save(figure, path)
-        figures.append(report.Picture(path, caption))
+    with locked(folder / "figures"):
+        for name, (figure, caption) in drawn.items():
+            path = folder / "figures" / f"{name}.png"
+            plots.save(figure, path)
+            figures.append(report.Picture(path, caption))
     return figures
 
 
@@ -109,7 +110,8 @@ def draw_learning_curves(folder: Path, out: Path | None = None) -> tuple[Path, P
         The PNG and the PDF.
 
     Raises:
-        InputError: the folder has no log, or no epoch is done.
+        InputError: the folder has no log, no epoch is done, or another process writes the
+            figures at the moment.
     """
     history = read_log(folder / "log.jsonl")
     if not history:
@@ -120,6 +122,8 @@ def draw_learning_curves(folder: Path, out: Path | None = None) -> tuple[Path, P
     figure = plots.learning_curves(history)
     out = folder / "figures" if out is None else out
     written = (out / "learning_curves.png", out / "learning_curves.pdf")
-    for path in written:
-        plots.save(figure, path)
+    # Not the run's folder, which a training may hold that is in progress.
+    with locked(out):
+        for path in written:
+            plots.save(figure, path)
     return written

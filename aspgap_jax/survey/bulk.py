@@ -17,6 +17,7 @@ import numpy as np
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.access import unreadable
 from aspgap_jax.files.atomic import write_text
+from aspgap_jax.files.locks import locked
 from aspgap_jax.survey.archive import N_PIXELS, pixels_of
 
 __all__ = ["BulkFile", "bulk_files", "bulk_files_of", "read_listing", "write_bulk_list"]
@@ -140,6 +141,10 @@ def write_bulk_list(path: Path, files: Iterable[BulkFile], base_url: str = "") -
         path: the list to write.
         files: what to list.
         base_url: address of the folder with the files; empty for bare names.
+
+    Raises:
+        InputError: another process writes it at the moment.
     """
     base = base_url.rstrip("/") + "/" if base_url else ""
-    write_text(Path(path), "".join(f"{base}{file.name}\n" for file in files))
+    with locked(Path(path), beside=True):
+        write_text(Path(path), "".join(f"{base}{file.name}\n" for file in files))

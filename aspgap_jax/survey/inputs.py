@@ -231,8 +231,12 @@ def delivered(chunks: Iterator[XPChunk], delivery: Delivery) -> Iterator[XPChunk
 def _is_training_store(path: Path) -> bool:
     if not h5py.is_hdf5(path):
         return False
-    with h5py.File(path, "r") as file:
-        return bool(file.attrs.get("format") == store.FORMAT)
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(file.attrs.get("format") == store.FORMAT)
+    except OSError:
+        # Damaged: the reader of files says so.
+        return False
 
 
 def _read_training_store(path: Path, chunk_size: int) -> Iterator[XPChunk]:

@@ -14,7 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from aspgap_jax import labels as label_table
+from aspgap_jax import model
+from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.config import Config, Data
+from aspgap_jax.errors import InputError
 from aspgap_jax.model import Variables
 from aspgap_jax.preprocessing.device import Stars
 from aspgap_jax.preprocessing.folds import FoldRows
@@ -25,11 +28,15 @@ from aspgap_jax.preprocessing.scaling import (
     fit_scaler,
     stack,
 )
+from aspgap_jax.runtime import parallel
 from aspgap_jax.training.pretraining import Pretrained
 from aspgap_jax.training.recipe import Hyper, hyper_of, keys
 from aspgap_jax.typing import PerStar, Rows
 
-__all__ = ["Member", "fit_scalers", "make_members"]
+__all__ = ["Member", "check_memory", "fit_scalers", "make_members"]
+
+COPIES = 5
+"""Parameters, gradient, two moments, and the best so far."""
 
 
 class Member(NamedTuple):
@@ -77,6 +84,38 @@ def fit_scalers(device: Stars, rows: tuple[FoldRows, ...], cfg: Data) -> Scalers
             for r in rows
         ]
     )
+
+
+def check_memory(cfg: Config, members: int, n_xp: int) -> None:
+    """Refuse more members than memory can hold, before anything else is done.
+
+    They are trained all at once. Counted is what a training has at the least: its
+    parameters, their gradient, two moments of Adam and the best so far, and its decoder.
+
+    Args:
+        cfg: sizes of the networks.
+        members: how many.
+        n_xp: width of a spectrum.
+
+    Raises:
+        InputError: they need more than there is.
+    """
+    free = parallel.free_bytes()
+    key = jax.random.key(0)
+
+    def one() -> Any:
+        decoder = model.init_apogee_decoder(key, cfg.model, n_pixels=N_PIXELS)
+        params = model.init(key, cfg.model, n_xp=n_xp, n_pixels=N_PIXELS)
+        return (params,) * COPIES, decoder
+
+    leaves = jax.tree.leaves(jax.eval_shape(one))
+    needed = members * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    if free is not None and needed > free:
+        raise InputError(
+            f"{members:,} trainings at once need {needed / 1e9:.1f} GB at the least, there are "
+            f"{free / 1e9:.1f} GB: fewer --cv.folds, --cv.repeats or --cv.seeds, or smaller "
+            "networks"
+        )
 
 
 def _pad(rows: list[np.ndarray]) -> tuple[jax.Array, jax.Array]:

@@ -77,7 +77,7 @@ from aspgap_jax.training.decoder_spectra import (
     real_spectra,
 )
 from aspgap_jax.training.loop import init_states
-from aspgap_jax.training.members import fit_scalers, make_members
+from aspgap_jax.training.members import check_memory, fit_scalers, make_members
 from aspgap_jax.training.pretraining import Pretrained, init_pretraining
 from aspgap_jax.training.recipe import recipe_of
 from aspgap_jax.training.safety import Safety, safe_pretraining, safe_training
@@ -247,6 +247,7 @@ def _train(
     layout = parallel.choose(count=execution.devices)
     splits = folds.all_splits(cfg, folds=settings.folds)
     members = folds.assignments(cfg, splits)
+    check_memory(cfg, len(members), stars.xp.shape[1])
     rows = folds.split_rows(stars, cfg, splits)
     device = to_device(stars, cfg.data.magnitude_exponent)
     scalers = fit_scalers(device, rows, cfg.data)

@@ -1,6 +1,7 @@
 """Signals at random moments of every command: the exit status must say so, always.
 
 Run: python experiments/studies/interruption_study.py --moments 40
+One command, a short training: `--only train --latest 6 --config tiny.json --data tiny.h5`.
 Expect 130 after Ctrl-C and 75 after SIGTERM at every moment, or the process's death by that
 signal before the first line of aspgap runs (which a shell reports as 130 and 143); 0 where it had
 ended before.
@@ -26,31 +27,31 @@ from pathlib import Path
 
 import numpy as np
 
-LATEST_S = 15.0
 EXPECTED = {signal.SIGINT: (130, -signal.SIGINT), signal.SIGTERM: (75, -signal.SIGTERM)}
 
 
-def commands(
-    folder: Path, files: list[str], allstar: str, run: str, parts: str
-) -> dict[str, list[str]]:
+def commands(folder: Path, given: argparse.Namespace) -> dict[str, list[str]]:
     """The commands that are tried, by name."""
+    config = ["--config", given.config] if given.config else []
+    training = config + (["--data", given.data, "--select", "usable"] if given.data else [])
     found = {
-        "train": ["train", "--out", f"{folder}/train"],
-        "demo": ["demo", "--out", f"{folder}/demo"],
-        "predict": ["predict", "sample", "--out", f"{folder}/labels"],
+        "train": ["train", *training, "--out", f"{folder}/train"],
+        "demo": ["demo", *config, "--out", f"{folder}/demo"],
+        "crossval": ["crossval", *training, "--out", f"{folder}/crossval"],
+        "predict": ["predict", *(given.files or ["sample"]), "--out", f"{folder}/labels"],
     }
-    if run:
-        found |= {
-            "crossval": ["crossval", "--out", f"{folder}/crossval"],
-            **{name: [name, run] for name in ("plot-run", "evaluate", "validate")},
-        }
-    if parts:
+    if given.run:
+        found |= {name: [name, given.run] for name in ("plot-run", "evaluate", "validate")}
+    if given.parts:
         out = f"{folder}/catalogue.fits"
-        found["catalogue"] = ["catalogue", parts, "--out", out, "--overwrite"]
-    if files:
-        found["ingest"] = ["ingest", *files, "--out", f"{folder}/store"]
-    if files and allstar:
-        found["prepare"] = ["prepare", *files, "--allstar", allstar, "--out", f"{folder}/train.h5"]
+        found["catalogue"] = ["catalogue", given.parts, "--out", out, "--overwrite"]
+    if given.files:
+        found["ingest"] = ["ingest", *given.files, "--out", f"{folder}/store"]
+    if given.files and given.allstar:
+        found["prepare"] = [
+            *("prepare", *given.files, "--allstar", given.allstar),
+            *("--out", f"{folder}/train.h5", "--overwrite"),
+        ]
     return found
 
 
@@ -74,20 +75,25 @@ def main() -> int:
     parser.add_argument("--files", nargs="*", default=[], help="XP files for ingest and prepare")
     parser.add_argument("--allstar", default="", help="APOGEE's allStar for prepare")
     parser.add_argument("--run", default="", help="a finished run, for the commands that take one")
+    parser.add_argument("--data", default="", help="training store for train and crossval")
+    parser.add_argument("--config", default="", help="settings of train, crossval and demo")
+    parser.add_argument("--only", nargs="*", default=[], help="these commands")
+    parser.add_argument("--latest", type=float, default=15.0, help="seconds until the last signal")
     parser.add_argument("--parts", default="", help="folder of predictions, for catalogue")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     rng = np.random.default_rng(given.seed)
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
-        tried = commands(Path(folder), given.files, given.allstar, given.run, given.parts)
-        for name, arguments in tried.items():
+        tried = commands(Path(folder), given)
+        for name in given.only or tried:
+            arguments = tried[name]
             statuses: Counter[str] = Counter()
             # Half of the moments lie in the first second: imports.
             moments = np.concatenate(
                 [
                     rng.uniform(0.0, 1.0, given.moments // 2),
-                    rng.uniform(1.0, LATEST_S, given.moments - given.moments // 2),
+                    rng.uniform(1.0, given.latest, given.moments - given.moments // 2),
                 ]
             )
             for after in moments:

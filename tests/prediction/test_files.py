@@ -400,8 +400,34 @@ def test_gaia_tables_of_other_stars_are_an_error(tmp_path: Path, suffix: str) ->
     path = write_bulk(tmp_path / "x.csv.gz", stars(1, 4))
     table = Table({"SOURCE_ID": [12, 13], "phot_g_mean_mag": [14.0, 99.99]})
     table.write(tmp_path / f"gaia.{suffix}")
-    with pytest.raises(InputError, match=r"--gaia .*gaia\.\w+: has none of the 4 stars"):
-        predict([path], tmp_path / "out", gaia=[tmp_path / f"gaia.{suffix}"])
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=r"--gaia .*gaia\.\w+: has none of the 4 stars.* removed"):
+        predict([path], out, gaia=[tmp_path / f"gaia.{suffix}"])
+    assert not list(out.glob("*.parquet"))
+    # The right table, under the same name, is not held up by the wrong one.
+    table["SOURCE_ID"] = [2, 3]
+    table.write(tmp_path / f"gaia.{suffix}", overwrite=True)
+    assert predict([path], out, gaia=[tmp_path / f"gaia.{suffix}"]).total("predicted") == 4
+    np.testing.assert_array_equal(part(out, path)["phot_g_mean_mag"][1], 14.0)
+
+
+def test_a_gaia_table_is_known_by_its_content(tmp_path: Path) -> None:
+    path = write_bulk(tmp_path / "x.csv.gz", stars(1, 4))
+    names, folders = ("gaia.csv", "moved.csv"), (tmp_path / "a", tmp_path / "b")
+    for name, folder, g_mag in zip(names, folders, ("14.25", "14.25"), strict=True):
+        folder.mkdir()
+        (folder / name).write_text(f"source_id,phot_g_mean_mag\n1,{g_mag}\n")
+    out = tmp_path / "out"
+    assert predict([path], out, gaia=[folders[0] / names[0]]).with_status("done")
+    # Moved and renamed it is the same; with as many bytes of other numbers it is another.
+    assert predict([path], out, gaia=[folders[1] / names[1]]).with_status("skipped")
+    assert predict([path], out, gaia=[folders[1]]).with_status("skipped")
+    (folders[0] / names[0]).write_text("source_id,phot_g_mean_mag\n1,14.75\n")
+    with pytest.raises(InputError, match="predicted with another gaia"):
+        predict([path], out, gaia=[folders[0] / names[0]])
+    (folders[1] / "more.csv").write_text("source_id,phot_g_mean_mag\n2,13.75\n")
+    with pytest.raises(InputError, match="predicted with another gaia"):
+        predict([path], out, gaia=[folders[1]])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import pytest
 from aspgap_jax import plots
 from aspgap_jax.commands.training import PlotRun
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.locks import Holder
 from aspgap_jax.training.log import open_log, read_log
+from support.held_locks import held_by_another
 
 
 def lines(epochs: int, members: int = 2) -> list[dict[str, float]]:
@@ -34,6 +36,20 @@ def write_log(folder: Path, epochs: int) -> Path:
     path = folder / "log.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines(epochs)))
     return path
+
+
+def test_two_at_once_do_not_write_the_same_figures(tmp_path: Path) -> None:
+    write_log(tmp_path / "run", 5)
+    held = tmp_path / "run" / "figures" / ".running" / "run-x"
+    with (
+        held_by_another(held, Holder(command="aspgap plot-run run")),
+        pytest.raises(InputError, match=r"figures: is being written by .*aspgap plot-run run"),
+    ):
+        PlotRun(tmp_path / "run").run()
+    # A training holds its folder while its curves are drawn.
+    with held_by_another(tmp_path / "run" / ".running" / "run-x", Holder(command="aspgap train")):
+        assert PlotRun(tmp_path / "run").run() == 0
+    assert not (tmp_path / "run" / "figures" / ".running").exists()
 
 
 def test_png_and_pdf_of_a_run_in_progress(

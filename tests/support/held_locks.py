@@ -15,9 +15,9 @@ from aspgap_jax.files.locks import Holder, guarded
 
 @contextmanager
 def held_by_another(part: Path, holder: Holder) -> Iterator[None]:
-    """Hold a part, or a lock given by its path in a folder ``.running``."""
+    """Hold a part, or a lock given by its path in a folder of locks."""
     path = part.parent / ".running" / f"part-{part.name}"
-    if part.parent.name == ".running":
+    if part.parent.name.endswith(".running"):
         path = part
     path.parent.mkdir(parents=True, exist_ok=True)
     note, lock = path.with_name(f"{path.name}.json"), path.with_name(f"{path.name}.lock")
@@ -27,5 +27,6 @@ def held_by_another(part: Path, holder: Holder) -> Iterator[None]:
     note.unlink()
     lock.unlink()
     # As the last process to leave does.
-    with guarded(path.parents[1]):
-        pass
+    if path.parent.name == ".running":
+        with guarded(path.parents[1]):
+            pass

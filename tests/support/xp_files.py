@@ -10,10 +10,14 @@ from typing import Any
 
 import h5py
 import numpy as np
-from astropy.io.votable import from_table
+from astropy.io.votable import from_table, tree
 from astropy.table import Table
 
 from aspgap_jax.survey.xp import BadRow, XPChunk, read_xp
+
+# Astropy's writer in C begins with a buffer of 256 bytes and writes past its end where a cell
+# is longer, as arrays are: memory of others is spoilt (astropy 8.0.2). That in Python does not.
+tree._has_c_tabledata_writer = False
 
 Row = dict[str, Any]
 

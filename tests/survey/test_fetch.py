@@ -18,6 +18,7 @@ from astropy.table import Table
 
 from aspgap_jax.cli import main
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.locks import Holder
 from aspgap_jax.survey import archive as archive_module
 from aspgap_jax.survey import bulk, fetch
 from aspgap_jax.survey.archive import Archive, adql, sky_condition
@@ -27,6 +28,7 @@ from aspgap_jax.survey.prepare import prepare
 from aspgap_jax.survey.xp import read_xp
 from support.apogee_files import allstar_columns, gaia_table, write_allstar, xp_columns
 from support.archive_server import MadeUpArchive, serving
+from support.held_locks import held_by_another
 from support.table_files import CONTAINERS
 
 pytest.importorskip("astroquery", reason="fetching needs astroquery")
@@ -448,6 +450,47 @@ def test_bulk_files_of_the_stars_of_any_table(
     assert main([*command, "--id-column", "gaia_id"]) == 0
     assert f"aspgap: {path}: 1 of 3 rows have no Gaia source id" in capsys.readouterr().err
     assert len(out.read_text().splitlines()) == 2
+
+
+def test_a_bulk_list_that_another_process_writes_is_left_to_it(
+    listing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "files.txt"
+    command = ["fetch", "bulk_list", "--pixels", "0", "3", "--listing", str(listing)]
+    place = tmp_path / ".files.txt.running"
+    with held_by_another(place / "run-x", Holder(command="aspgap fetch bulk_list")):
+        assert main([*command, "--out", str(out)]) == 2
+    assert "is being written by" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("what", ["xp_continuous", "gaia_source"])
+def test_the_status_says_that_a_part_failed(
+    archive: MadeUpArchive,
+    what: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The pauses between its attempts.
+    monkeypatch.setattr(fetch, "time", SimpleNamespace(sleep=lambda seconds: None))
+    table = tmp_path / "ids.csv"
+    table.write_text("source_id\n" + "\n".join(str(star) for star in archive.stars) + "\n")
+    command = ["fetch", what, "--ids", str(table), "--out", str(tmp_path / "xp")]
+    command += ["--server", archive.url]
+    archive.spoil = lambda number, body: 404
+    assert main(command) == 1
+    said = capsys.readouterr()
+    count = len(archive.stars)
+    assert f"0 of {count} stars delivered, 0 missing in the archive, {count} failed" in said.out
+    assert said.err.startswith("aspgap: ")
+    # The same command asks again for what failed.
+    archive.spoil = lambda number, body: body
+    assert main(command) == 0
+    # Stars that the archive does not have are no failure, but none at all is.
+    table.write_text("source_id\n" + "\n".join(map(str, UNKNOWN)) + "\n")
+    assert main([*command[:5], str(tmp_path / "none"), *command[6:]]) == 1
+    assert "0 of 2 stars delivered, 2 missing in the archive, 0 failed" in capsys.readouterr().out
 
 
 def test_fetch_as_a_user_types_it(

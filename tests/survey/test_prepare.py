@@ -9,6 +9,8 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
@@ -110,6 +112,30 @@ def test_tables_without_spectra_beside_the_spectra_are_left_out_by_name(
     assert remark.endswith(f"({len(foreign)})")
     with pytest.raises(InputError, match="no Gaia XP table"):
         inputs.prepare(xp=[tmp_path / "mine" / "xp.fits", tmp_path / "mine" / "gaia_source.csv"])
+
+
+@pytest.mark.parametrize("spoilt", ["id", "length"])
+def test_the_status_says_that_a_row_was_left_out(
+    inputs: Inputs, spoilt: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spectra = xp_columns(IDS)
+    if spoilt == "id":
+        spectra["source_id"] = np.append(spectra["source_id"][:-1], -5)
+        write_xp(inputs.xp, spectra)
+        place = "xp.fits, row 6"
+    else:
+        rows = {name: list(values) for name, values in spectra.items()}
+        rows["bp_coefficients"][2] = rows["bp_coefficients"][2][:50]
+        inputs.xp = inputs.xp.with_suffix(".parquet")
+        pq.write_table(pa.table(rows), inputs.xp)
+        place = "xp.parquet, row 3"
+    command = ["prepare", str(inputs.xp), "--allstar", str(inputs.allstar)]
+    command += ["--gaia", str(inputs.gaia), "--out", str(inputs.out), "--select", "usable"]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert f"aspgap: left out: {tmp_path}/{place}" in said.err
+    assert f"wrote 5 stars to {inputs.out}" in said.out
+    assert len(read_training_store(inputs.out)) == 5
 
 
 def test_provenance_and_units(inputs: Inputs) -> None:
