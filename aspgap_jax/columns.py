@@ -10,7 +10,16 @@ import numpy as np
 
 from aspgap_jax import labels
 
-__all__ = ["COLUMNS", "TRUST", "ColumnSpec", "Columns", "correlation_columns", "label_columns"]
+__all__ = [
+    "COLUMNS",
+    "TRUST",
+    "ColumnSpec",
+    "Columns",
+    "catalogue_columns",
+    "correlation_columns",
+    "label_columns",
+    "trust_columns",
+]
 
 Columns = Mapping[str, np.ndarray]
 """A table on the host: columns by name, ``[star, ...]``."""
@@ -34,22 +43,28 @@ class ColumnSpec(NamedTuple):
     ucd: str = ""
 
 
-def label_columns(prefix: str, description: str, statistic: str = "") -> tuple[ColumnSpec, ...]:
+def label_columns(
+    prefix: str,
+    description: str,
+    statistic: str = "",
+    table: labels.LabelSet = labels.LABELS,
+) -> tuple[ColumnSpec, ...]:
     """A column a label.
 
     Args:
         prefix: of the names; ``e_`` for errors.
         description: with ``{}`` where the label's own belongs.
         statistic: the UCD of what it is of the label, ``stat.error``; none for the label itself.
+        table: the labels.
 
     Returns:
-        In the order of the label table.
+        In the order of ``table``.
 
     Examples:
         >>> [(column.name, column.unit) for column in label_columns("e_", "Error in {}")][:2]
         [('e_teff_xp', 'K'), ('e_logg_xp', 'dex')]
     """
-    words = [row.description for row in labels.LABELS]
+    words = [row.description for row in table]
     # Within a sentence a label is written small.
     small = [word if not prefix else f"{word[0].lower()}{word[1:]}" for word in words]
     return tuple(
@@ -60,12 +75,15 @@ def label_columns(prefix: str, description: str, statistic: str = "") -> tuple[C
             np.float32,
             f"{statistic};{row.ucd}".strip(";"),
         )
-        for row, word in zip(labels.LABELS, small, strict=True)
+        for row, word in zip(table, small, strict=True)
     )
 
 
-def correlation_columns() -> tuple[ColumnSpec, ...]:
+def correlation_columns(table: labels.LabelSet = labels.LABELS) -> tuple[ColumnSpec, ...]:
     """A column a pair of labels, named as the Gaia archive names those of astrometry.
+
+    Args:
+        table: the labels.
 
     Returns:
         In the order of ``numpy.triu_indices`` above the diagonal.
@@ -84,16 +102,17 @@ def correlation_columns() -> tuple[ColumnSpec, ...]:
             np.float32,
             ";".join(["stat.correlation", *(row.ucd for row in pair)]),
         )
-        for pair in combinations(labels.LABELS, 2)
+        for pair in combinations(table, 2)
     )
 
 
-COLUMNS: tuple[ColumnSpec, ...] = (
+_PLACE: tuple[ColumnSpec, ...] = (
     ColumnSpec("source_id", "", "Unique identifier for star", np.int64, "meta.id;meta.main"),
     ColumnSpec("ra", "deg", "Right Ascension", np.float64, "pos.eq.ra;meta.main"),
     ColumnSpec("dec", "deg", "Declination", np.float64, "pos.eq.dec;meta.main"),
-    *label_columns("", "{} from AspGap"),
-    *label_columns("e_", "Error in {} from AspGap", "stat.error"),
+)
+
+_GAIA: tuple[ColumnSpec, ...] = (
     ColumnSpec("snr_rp", "", "Signal-to-noise ratio in G_RP", np.float32, "stat.snr;em.opt.R"),
     ColumnSpec("l", "deg", "Galactic longitude", np.float64, "pos.galactic.lon"),
     ColumnSpec("b", "deg", "Galactic latitude", np.float64, "pos.galactic.lat"),
@@ -149,14 +168,7 @@ COLUMNS: tuple[ColumnSpec, ...] = (
 )
 """The paper's Table 2, in its order."""
 
-TRUST: tuple[ColumnSpec, ...] = (
-    *label_columns(
-        "spread_", "Standard deviation of {} over the ensemble of networks", "stat.stdev"
-    ),
-    *label_columns(
-        "noise_", "Error in {} that the networks themselves give, not calibrated", "stat.error"
-    ),
-    *correlation_columns(),
+_QUALITY: tuple[ColumnSpec, ...] = (
     ColumnSpec("snr_bp", "", "Signal-to-noise ratio in G_BP", np.float32, "stat.snr;em.opt.B"),
     ColumnSpec(
         "g_synthetic",
@@ -169,4 +181,46 @@ TRUST: tuple[ColumnSpec, ...] = (
         "flags", "", "Quality bits, 0 for none (aspgap_jax.flags)", np.int32, "meta.code.qual"
     ),
 )
-"""What stands beside Table 2: how far to trust the labels of a star."""
+
+
+def catalogue_columns(table: labels.LabelSet) -> tuple[ColumnSpec, ...]:
+    """Table 2 of the paper, in its order, for any labels.
+
+    Args:
+        table: the labels.
+
+    Returns:
+        The columns.
+    """
+    return (
+        *_PLACE,
+        *label_columns("", "{} from AspGap", table=table),
+        *label_columns("e_", "Error in {} from AspGap", "stat.error", table),
+        *_GAIA,
+    )
+
+
+def trust_columns(table: labels.LabelSet) -> tuple[ColumnSpec, ...]:
+    """What stands beside Table 2: how far to trust the labels of a star.
+
+    Args:
+        table: the labels.
+
+    Returns:
+        The columns.
+    """
+    spread = "Standard deviation of {} over the ensemble of networks"
+    noise = "Error in {} that the networks themselves give, not calibrated"
+    return (
+        *label_columns("spread_", spread, "stat.stdev", table),
+        *label_columns("noise_", noise, "stat.error", table),
+        *correlation_columns(table),
+        *_QUALITY,
+    )
+
+
+COLUMNS = catalogue_columns(labels.LABELS)
+"""Table 2."""
+
+TRUST = trust_columns(labels.LABELS)
+"""What stands beside Table 2, for its labels."""

@@ -17,9 +17,12 @@ import dataclasses
 import json
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from aspgap_jax.errors import InputError
+from aspgap_jax.labels import LABELS, LabelSet, names
 
 __all__ = [
     "DEFAULT_PRESET",
@@ -41,7 +44,11 @@ __all__ = [
     "Training",
     "from_json",
     "to_json",
+    "with_labels",
 ]
+
+Hidden = (tyro.conf.Fixed, tyro.conf.Suppress)
+"""Of a setting that has no option of its own."""
 
 
 def _require(ok: bool, message: str) -> None:
@@ -88,12 +95,14 @@ class Model:
     compute: Literal["float32", "bfloat16"] = "float32"
     """Type in which the blocks multiply. Parameters, the encoder's first layer, the
     layers that give labels, the loss and its moments are float32 always."""
+    n_labels: Annotated[int, *Hidden] = len(LABELS)
+    """Labels that the decoders give: as many as :attr:`Config.labels` has."""
 
     def __post_init__(self) -> None:
         for name in ("encoder", "hallucinator", "xp_decoder", "apogee_decoder"):
             widths = getattr(self, name)
             _require(all(w > 0 for w in widths), f"{name} needs widths > 0, got {widths}")
-        _positive(self, "latent")
+        _positive(self, "latent", "n_labels")
         k = self.hallucinator_basis
         _require(k is None or k > 0, f"hallucinator_basis must be > 0 or None, got {k}")
         _require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
@@ -295,6 +304,36 @@ class Config:
     train: Training = field(default_factory=Training)
     pretrain: Pretrain = field(default_factory=Pretrain)
     cv: CrossValidation = field(default_factory=CrossValidation)
+    labels: Annotated[LabelSet, *Hidden] = LABELS
+    """What is inferred (``--labels``, ``--label-table``)."""
+    taught: Annotated[tuple[str, ...] | None, *Hidden] = None
+    """Labels that the APOGEE decoder could be taught; ``None`` for all. A run sets it
+    (:func:`aspgap_jax.training.decoder_spectra.teachable`); the others have no part in
+    the hallucinator's branch."""
+
+    def __post_init__(self) -> None:
+        count = len(set(names(self.labels)))
+        _require(count == len(self.labels) > 0, "labels must be some, each once")
+        _require(
+            self.model.n_labels == count,
+            f"model.n_labels is {self.model.n_labels} and there are {count} labels",
+        )
+        unknown = sorted(set(self.taught or ()) - set(names(self.labels)))
+        _require(not unknown, f"taught has {', '.join(unknown)}, which are no labels")
+
+
+def with_labels(config: Config, labels: LabelSet) -> Config:
+    """A config for other labels.
+
+    Args:
+        config: every other setting.
+        labels: what is to be inferred.
+
+    Returns:
+        The config, its networks as wide as these labels need.
+    """
+    model = dataclasses.replace(config.model, n_labels=len(labels))
+    return dataclasses.replace(config, labels=labels, model=model)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aspgap_jax import basis, labels
+from aspgap_jax import basis
 from aspgap_jax.config import Model
 from aspgap_jax.typing import XP, Array, Float, Labels, Latents, PerStar, Spectra
 
@@ -169,7 +169,7 @@ def encoder(cfg: Model) -> MLP:
 
 def xp_decoder(cfg: Model) -> MLP:
     """XP decoder: latents to a mean and a log-sigma a label."""
-    return _reader(cfg, cfg.xp_decoder, 2 * len(labels.LABELS))
+    return _reader(cfg, cfg.xp_decoder, 2 * cfg.n_labels)
 
 
 def hallucinator(cfg: Model, width: int) -> MLP:
@@ -180,13 +180,13 @@ def hallucinator(cfg: Model, width: int) -> MLP:
 
 def apogee_decoder(cfg: Model) -> MLP:
     """APOGEE decoder: line depths to labels."""
-    return _reader(cfg, cfg.apogee_decoder, len(labels.LABELS))
+    return _reader(cfg, cfg.apogee_decoder, cfg.n_labels)
 
 
 def merged_reader(cfg: Model) -> MLP:
     """Hallucinator and APOGEE decoder in one: latents to labels."""
     hidden = (*cfg.hallucinator, *cfg.apogee_decoder)
-    return _reader(cfg, hidden, len(labels.LABELS), dropped=len(cfg.hallucinator))
+    return _reader(cfg, hidden, cfg.n_labels, dropped=len(cfg.hallucinator))
 
 
 def _reader(cfg: Model, hidden: tuple[int, ...], width: int, dropped: int | None = None) -> MLP:
@@ -501,7 +501,7 @@ def merging_pays(cfg: Model, *, n_pixels: int, batch: int) -> bool:
         Whether the second count is the smaller one.
     """
     h = (cfg.latent, *cfg.hallucinator)[-1]
-    d = (*cfg.apogee_decoder, len(labels.LABELS))[0]
+    d = (*cfg.apogee_decoder, cfg.n_labels)[0]
     spelled_out = batch * n_pixels * (3 * h + 2 * d)
     return 2 * h * n_pixels * d + 3 * batch * h * d < spelled_out
 

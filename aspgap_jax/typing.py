@@ -1,8 +1,8 @@
 """Array aliases with named axes.
 
 Axis names used across the package: ``star`` (one spectrum), ``xp`` (one input
-of the encoder: a coefficient or a flux sample), ``label`` (one row of
-:data:`aspgap_jax.labels.LABELS`), ``latent``, ``pixel`` (apStar grid) and
+of the encoder: a coefficient or a flux sample), ``label`` (one row of a
+:data:`aspgap_jax.labels.LabelSet`), ``latent``, ``pixel`` (apStar grid) and
 ``member`` (one trained network: a fold, repeat or seed).
 """
 

@@ -13,7 +13,8 @@ import aspgap_jax
 # From the ground up: a file may import from the floors below its own, and from its own
 # folder. A folder stands for all that is in it.
 FLOORS = [
-    "typing errors extras labels flags apstar",
+    "errors",
+    "typing extras labels flags apstar",
     "columns basis",
     "config files",
     "runtime synthesis model",

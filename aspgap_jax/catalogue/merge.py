@@ -33,6 +33,7 @@ from aspgap_jax.files.tables import (
     parquet_table,
     write_table,
 )
+from aspgap_jax.labels import LABELS
 from aspgap_jax.preprocessing.cuts import Condition, left_after, require_columns
 from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS, NO_FLAG, QUALITY
 from aspgap_jax.preprocessing.stars import Cut
@@ -65,8 +66,8 @@ class Built:
         absent: columns of Table 2 that neither parts nor Gaia tables have.
         colour_magnitude: Fig. 10, of the stars before its two cuts; ``None`` without
             parallaxes and G magnitudes.
-        kiel: Fig. 11, left.
-        abundance: Fig. 11, right.
+        kiel: Fig. 11, left; ``None`` for parts without the paper's labels.
+        abundance: Fig. 11, right, likewise.
         remarks: what was left out or replaced in Gaia's tables, and how many stars they have.
     """
 
@@ -76,8 +77,8 @@ class Built:
     repeated: int
     absent: tuple[str, ...]
     colour_magnitude: ColourMagnitude | None
-    kiel: Kiel
-    abundance: Abundance
+    kiel: Kiel | None
+    abundance: Abundance | None
     remarks: tuple[str, ...] = ()
 
 
@@ -136,6 +137,12 @@ def build_catalogue(
         names = [spec.name for spec in specs]
         for condition in asked:
             check_columns(condition, names)
+        if (lacking := _lacking_labels(specs)) and CATALOGUE_SELECTIONS[select]:
+            raise InputError(
+                f"--select {select} cuts on the paper's labels, and the parts have no "
+                f"{', '.join(sorted(lacking))}: they are of a bundle for other labels; "
+                "take --select all"
+            )
         require_columns(
             cuts,
             names,
@@ -153,14 +160,16 @@ def build_catalogue(
                 "are centres of HEALPix pixels by source id, within an arcminute of the stars"
             )
         pixels = partition(runs.counts, max_rows)
-        kiel, abundance = Kiel(), Abundance()
+        drawn = not _lacking_labels(specs)
+        kiel, abundance = (Kiel(), Abundance()) if drawn else (None, None)
         rows = 0
         with _output(out, specs, max_rows, overwrite) as write:
             for pixel in tqdm(pixels, desc="write", unit="pixel", disable=None, leave=False):
                 columns = _unique(runs.read(pixel))
                 write(pixel, columns)
-                kiel.add_stars(columns)
-                abundance.add_stars(columns)
+                if kiel is not None and abundance is not None:
+                    kiel.add_stars(columns)
+                    abundance.add_stars(columns)
                 rows += len(columns[KEY])
     return Built(
         path=out,
@@ -210,6 +219,11 @@ def _specs(files: Sequence[Path], lookup: GaiaLookup | None) -> tuple[ColumnSpec
     return (*table_2.values(), *(s for name, s in of_parts.items() if name not in table_2))
 
 
+def _lacking_labels(specs: Sequence[ColumnSpec]) -> set[str]:
+    """Columns of the paper's labels that the parts, made by another bundle, do not have."""
+    return {label.catalogue for label in LABELS} - {spec.name for spec in specs}
+
+
 def _select(
     files: Sequence[Path],
     lookup: GaiaLookup | None,
@@ -220,7 +234,8 @@ def _select(
     """Pass the rows of all parts through the cuts into ``runs``."""
     left = np.zeros(len(cuts) + 1, np.int64)
     known = {spec.name for spec in specs}
-    plane = ColourMagnitude() if {"parallax", "phot_g_mean_mag"} <= known else None
+    needed = {"parallax", "phot_g_mean_mag"}
+    plane = ColourMagnitude() if needed <= known and not _lacking_labels(specs) else None
     for file in tqdm(files, desc="select", unit="part", disable=None, leave=False):
         for block in _blocks(file, lookup, specs):
             # Row 0 has all stars, row n those that the first n cuts leave.

@@ -13,7 +13,8 @@ Layout of the file (format version 2)::
     /truth_error   float32 (star, label)  their 1-sigma errors, NaN where unknown
     /g_mag         float32 (star)         Gaia G [mag]
     /columns/NAME  any     (star)         further per-star columns
-    attributes: format, format_version, label_names
+    attributes: format, format_version, label_names; label_table (JSON) where they are not
+    the paper's
 
 Each dataset carries its unit in the attribute ``unit``.
 """
@@ -28,9 +29,15 @@ import h5py
 import numpy as np
 from jaxtyping import Float, Int, Int64
 
-from aspgap_jax import labels
 from aspgap_jax.files.atomic import replace_file
-from aspgap_jax.files.hdf5 import open_store, read_columns, write_columns
+from aspgap_jax.files.hdf5 import (
+    open_store,
+    read_columns,
+    read_labels,
+    write_columns,
+    write_labels,
+)
+from aspgap_jax.labels import LABELS, LabelSet, index, names
 
 __all__ = ["Predictions", "read_predictions", "write_predictions"]
 
@@ -70,6 +77,7 @@ class Predictions:
         truth_error: their 1-sigma errors, NaN where unknown.
         g_mag: Gaia G, mag.
         columns: further per-star columns by name (``phot_bp_mean_mag``, ``snr``).
+        label_table: what the labels are.
 
     Raises:
         ValueError: an array has another number of stars or labels than the others.
@@ -86,9 +94,10 @@ class Predictions:
     truth_error: Float[np.ndarray, "star label"]
     g_mag: Float[np.ndarray, " star"]
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    label_table: LabelSet = LABELS
 
     def __post_init__(self) -> None:
-        per_star, per_label = (len(self),), (len(self), len(labels.LABELS))
+        per_star, per_label = (len(self),), (len(self), len(self.label_table))
         for name in DTYPES:
             shape = per_star if name in PER_STAR else per_label
             if (found := getattr(self, name).shape) != shape:
@@ -108,6 +117,23 @@ class Predictions:
             columns={name: values[keep] for name, values in self.columns.items()},
         )
 
+    def only(self, table: LabelSet) -> Predictions:
+        """Some of the labels, in another order.
+
+        Args:
+            table: labels, all of which these predictions have.
+
+        Returns:
+            The same stars; the other labels are gone.
+        """
+        rows = [index(name, self.label_table) for name in names(table)]
+        of_labels = [name for name in DTYPES if name not in PER_STAR]
+        return replace(
+            self,
+            **{name: getattr(self, name)[:, rows] for name in of_labels},
+            label_table=tuple(self.label_table[row] for row in rows),
+        )
+
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write ``predictions`` to the HDF5 file ``path``, atomically.
@@ -116,12 +142,12 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         path: the file.
         predictions: of a run.
     """
-    label_units = ", ".join(label.unit for label in labels.LABELS)
+    label_units = ", ".join(label.unit for label in predictions.label_table)
     units = dict.fromkeys(DTYPES, label_units) | dict.fromkeys(PER_STAR, "") | {"g_mag": "mag"}
     with replace_file(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["label_names"] = list(labels.names())
+        write_labels(file, predictions.label_table)
         for name, dtype in DTYPES.items():
             file.create_dataset(name, data=getattr(predictions, name), dtype=dtype)
             file[name].attrs["unit"] = units[name]
@@ -141,4 +167,8 @@ def read_predictions(path: Path) -> Predictions:
         InputError: see :func:`aspgap_jax.files.hdf5.open_store`.
     """
     with open_store(path, FORMAT, FORMAT_VERSION, cure=CURE) as file:
-        return Predictions(**{name: file[name][()] for name in DTYPES}, columns=read_columns(file))
+        return Predictions(
+            **{name: file[name][()] for name in DTYPES},
+            columns=read_columns(file),
+            label_table=read_labels(file),
+        )

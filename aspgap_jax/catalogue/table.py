@@ -9,9 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from astropy.table import Column, Table
 
-from aspgap_jax import labels
 from aspgap_jax.catalogue.predictions import Predictions
-from aspgap_jax.columns import COLUMNS, TRUST, ColumnSpec
+from aspgap_jax.columns import (
+    COLUMNS,
+    TRUST,
+    ColumnSpec,
+    catalogue_columns,
+    trust_columns,
+)
 from aspgap_jax.files.tables import write_table
 
 __all__ = [
@@ -61,7 +66,8 @@ def catalogue_table(predictions: Predictions) -> RunCatalogue:
         "spread_": predictions.epistemic,
         "noise_": predictions.aleatoric,
     }
-    for index, label in enumerate(labels.LABELS):
+    table_2 = catalogue_columns(predictions.label_table)
+    for index, label in enumerate(predictions.label_table):
         for prefix, values in by_prefix.items():
             data[f"{prefix}{label.catalogue}"] = values[:, index]
     return RunCatalogue(
@@ -73,11 +79,11 @@ def catalogue_table(predictions: Predictions) -> RunCatalogue:
                     unit=spec.unit or None,
                     description=spec.description,
                 )
-                for spec in (*COLUMNS, *TRUST)
+                for spec in (*table_2, *trust_columns(predictions.label_table))
                 if spec.name in data
             ]
         ),
-        absent=tuple(spec.name for spec in COLUMNS if spec.name not in data),
+        absent=tuple(spec.name for spec in table_2 if spec.name not in data),
     )
 
 

@@ -9,9 +9,18 @@ from typing import Annotated, Literal
 
 import tyro
 
-from aspgap_jax.commands.options import Flattened, GivenIds, Overwrite, Release, Select, say
+from aspgap_jax.commands.options import (
+    Flattened,
+    GivenIds,
+    Overwrite,
+    OwnLabels,
+    Release,
+    Select,
+    say,
+)
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.access import check_files, check_new, check_writable
+from aspgap_jax.labels import LABELS
 from aspgap_jax.preprocessing.snr import LeastSNR
 
 __all__ = ["Fetch", "Ingest", "Prepare"]
@@ -40,6 +49,7 @@ class Prepare:
     spectra: Path | None = None
     """Folder with aspcapStar or apStar files, in any depth, for the APOGEE decoder."""
     select: Select = "table_1"
+    own: Annotated[OwnLabels, Flattened] = field(default_factory=OwnLabels)
     missing_labels: Literal["drop", "keep"] = "drop"
     """Stars that lack a label: leave them out, or keep those that have one at least; cuts
     let pass what they cannot judge. Train with `--data.missing-labels keep`."""
@@ -77,6 +87,7 @@ class Prepare:
             ids=IdChoice(*astuple(self.ids)),
             gaia_release=self.release,
             missing_labels=self.missing_labels,
+            table=self.own.chosen(LABELS),
         )
         say(done.remarks)
         for row in done.bad_rows:

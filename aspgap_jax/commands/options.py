@@ -12,6 +12,8 @@ import tyro
 
 from aspgap_jax.config import DEFAULT_PRESET, PRESET_MEANINGS, PRESETS, Config, from_json
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.label_tables import choose_labels
+from aspgap_jax.labels import LabelSet
 from aspgap_jax.preprocessing.selection import CATALOGUE_SELECTIONS, SELECTIONS, Selection
 from aspgap_jax.runtime.output import remark
 
@@ -23,6 +25,7 @@ __all__ = [
     "Flattened",
     "GivenIds",
     "Overwrite",
+    "OwnLabels",
     "Printing",
     "Release",
     "Select",
@@ -106,6 +109,33 @@ class Configured(Start):
     """Commands with all settings of a training."""
 
     config: Annotated[Config, Flattened, EXPERT] = field(default_factory=DEFAULTS.get)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnLabels:
+    """Which labels."""
+
+    labels: Annotated[str, tyro.conf.arg(metavar="NAME,NAME,...")] = ""
+    """The labels to infer, by name, in this order: those of the label table, and those that
+    --label-table defines. Default: teff,logg,m_h,alpha_m."""
+    label_table: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
+    """Units and outlier bounds of your own labels; see aspgap_jax/files/label_tables.py."""
+
+    def chosen(self, default: LabelSet) -> LabelSet:
+        """The labels that are asked for.
+
+        Args:
+            default: where none are.
+
+        Raises:
+            InputError: of :func:`aspgap_jax.files.label_tables.choose_labels`, or a table
+                without --labels.
+        """
+        if self.labels:
+            return choose_labels(self.labels, self.label_table)
+        if self.label_table is not None:
+            raise InputError("--label-table: name the labels too, with --labels NAME,NAME,...")
+        return default
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,7 +97,7 @@ class Predict:
         )
         say(remarks.lines)
         if self.show:
-            print(first_stars(self.out, done.files, self.show))
+            print(first_stars(self.out, done.files, self.show, info.config.labels))
         print(done, file=sys.stdout if done.complete else sys.stderr)
         return 0 if done.complete else 1
 
@@ -164,10 +164,14 @@ class Catalogue:
         if built.absent:
             print(f"absent columns of Table 2: {', '.join(built.absent)}")
         rgb, labels = FIGURES
-        drawn = {labels: plots.catalogue_labels(built.kiel, built.abundance)}
+        drawn = {}
+        if built.kiel is None or built.abundance is None:
+            print("Figures 10 and 11 need teff, logg, m_h and alpha_m: the parts have other labels")
+        else:
+            drawn[labels] = plots.catalogue_labels(built.kiel, built.abundance)
         if built.colour_magnitude is not None:
             drawn[rgb] = plots.rgb_selection(built.colour_magnitude)
-        else:
+        elif drawn:
             print("Figure 10 needs parallaxes and G magnitudes: pass --gaia TABLE")
         for name, figure in sorted(drawn.items()):
             plots.save(figure, figures / f"{name}.png")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from aspgap_jax.commands.options import EXPERT, Configured, Flattened, Select
-from aspgap_jax.config import Execution
+from aspgap_jax.commands.options import EXPERT, Configured, Flattened, OwnLabels, Select
+from aspgap_jax.config import Execution, with_labels
 from aspgap_jax.files.access import check_files, check_writable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class _Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Run(Configured, _Place):
+class _Run(Configured, OwnLabels, _Place):
     """What every run is told; where it goes comes first."""
 
     def asked(self, data: str, *, folds: bool) -> Settings:
@@ -42,11 +42,12 @@ class _Run(Configured, _Place):
         from aspgap_jax.survey.cannon import load_cannon
         from aspgap_jax.training.run import Settings
 
+        config = with_labels(self.config, self.chosen(self.config.labels))
         if self.decoder_spectra is None:
-            return Settings(data, self.select, folds, self.config)
+            return Settings(data, self.select, folds, config)
         check_files([self.decoder_spectra], "--decoder-spectra")
         load_cannon(self.decoder_spectra)
-        return Settings(data, self.select, folds, self.config, str(self.decoder_spectra))
+        return Settings(data, self.select, folds, config, str(self.decoder_spectra))
 
 
 @dataclass(frozen=True, kw_only=True)

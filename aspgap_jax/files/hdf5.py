@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,11 +11,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from aspgap_jax import labels
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.access import unreadable
+from aspgap_jax.labels import LABELS, LabelSet, from_values, names, to_values
 
-__all__ = ["open_store", "read_columns", "write_columns"]
+__all__ = ["open_store", "read_columns", "read_labels", "write_columns", "write_labels"]
 
 INTERNAL = re.compile(r"[\"']?(Unable to|Can't|Could not|Unspecified)")
 """How messages of HDF5 begin."""
@@ -35,8 +36,7 @@ def open_store(path: Path, kind: str, version: int, *, cure: str) -> Iterator[h5
 
     Raises:
         InputError: the file is absent, not HDF5 or damaged, also where that shows only in
-            the body of the ``with`` statement; it is of another kind or version, or was
-            written with another label table.
+            the body of the ``with`` statement; it is of another kind or version.
     """
     try:
         file = h5py.File(path, "r")
@@ -65,11 +65,37 @@ def _check(file: h5py.File, path: Path, kind: str, version: int, cure: str) -> N
             f"{path}: {kind} of version {found}, this release reads version {version}; "
             f"write it again with {cure}"
         )
-    if (names := tuple(file.attrs["label_names"])) != labels.names():
+    stated = tuple(file.attrs["label_names"])
+    if "label_table" not in file.attrs and stated != names():
         raise InputError(
-            f"{path}: has the labels {', '.join(names)}, the label table has "
-            f"{', '.join(labels.names())}; write it again with {cure}"
+            f"{path}: has the labels {', '.join(stated)} and does not say what they are; "
+            f"write it again with {cure}"
         )
+
+
+def write_labels(file: h5py.File, table: LabelSet) -> None:
+    """State what the label axis of a store means.
+
+    Args:
+        file: open for writing.
+        table: its labels; all of them are described where they are not the paper's.
+    """
+    file.attrs["label_names"] = list(names(table))
+    if table != LABELS:
+        file.attrs["label_table"] = json.dumps(to_values(table))
+
+
+def read_labels(file: h5py.File) -> LabelSet:
+    """What the label axis of a store means.
+
+    Args:
+        file: an open store.
+
+    Returns:
+        Its labels.
+    """
+    stated = file.attrs.get("label_table")
+    return LABELS if stated is None else from_values(json.loads(stated))
 
 
 def write_columns(

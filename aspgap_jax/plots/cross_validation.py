@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from aspgap_jax import labels
+from aspgap_jax.labels import LabelSet
 from aspgap_jax.plots.style import (
     BLACK,
     BLUE,
@@ -105,6 +106,7 @@ def one_to_one(
     truth: Float[np.ndarray, "star label"],
     *,
     columns: int = 4,
+    table: LabelSet = labels.LABELS,
 ) -> Figure:
     """Figure 5: predicted against true labels, coloured by the logarithm of the density.
 
@@ -116,15 +118,16 @@ def one_to_one(
         prediction: predicted labels.
         truth: APOGEE's labels, NaN where unknown.
         columns: panels in a row.
+        table: the labels.
 
     Returns:
         The figure.
     """
-    figure, panels = label_panels(1.2, columns)
+    figure, panels = label_panels(1.2, columns, len(table))
     drawn = []
-    for axes, column in zip(panels, range(len(labels.LABELS)), strict=True):
+    for axes, column in zip(panels, range(len(table)), strict=True):
         x, y = complete(truth[:, column], prediction[:, column])
-        extent = compare(axes, labels.LABELS[column], x, y, "APOGEE")
+        extent = compare(axes, table[column], x, y, "APOGEE")
         if x.size:
             drawn.append(hexbin(axes, x, y, extent=extent, mincnt=1))
     if drawn:
@@ -142,6 +145,7 @@ def one_to_one_by_sigma(
     truth: Float[np.ndarray, "star label"],
     *,
     columns: int = 4,
+    table: LabelSet = labels.LABELS,
 ) -> Figure:
     """Figure 6: as :func:`one_to_one`, coloured by the median predicted sigma of a cell.
 
@@ -150,13 +154,14 @@ def one_to_one_by_sigma(
         sigma: their predicted 1-sigma uncertainties.
         truth: APOGEE's labels, NaN where unknown.
         columns: panels in a row.
+        table: the labels.
 
     Returns:
         The figure.
     """
-    figure, panels = label_panels(1.2, columns)
-    for axes, column in zip(panels, range(len(labels.LABELS)), strict=True):
-        label = labels.LABELS[column]
+    figure, panels = label_panels(1.2, columns, len(table))
+    for axes, column in zip(panels, range(len(table)), strict=True):
+        label = table[column]
         x, y, s = complete(truth[:, column], prediction[:, column], sigma[:, column])
         extent = compare(axes, label, x, y, "APOGEE")
         if x.size:
@@ -167,7 +172,9 @@ def one_to_one_by_sigma(
     return figure
 
 
-def chi_distribution(chi: Float[np.ndarray, "star label"], *, columns: int = 4) -> Figure:
+def chi_distribution(
+    chi: Float[np.ndarray, "star label"], *, columns: int = 4, table: LabelSet = labels.LABELS
+) -> Figure:
     """Figure 8: distribution of chi with N(0, 1) and a normal fitted to its core.
 
     The fitted normal has the median and the MAD scatter of all stars: a few outliers
@@ -176,15 +183,16 @@ def chi_distribution(chi: Float[np.ndarray, "star label"], *, columns: int = 4) 
     Args:
         chi: (truth - prediction) / sqrt(truth_error^2 + sigma^2), NaN where unknown.
         columns: panels in a row.
+        table: the labels.
 
     Returns:
         The figure.
     """
-    figure, panels = label_panels(0.9, columns)
+    figure, panels = label_panels(0.9, columns, len(table))
     edges = np.linspace(-CHI_RANGE, CHI_RANGE, 61)
     grid = np.linspace(-CHI_RANGE, CHI_RANGE, 401)
     peaks = [0.4]
-    for axes, values, label in zip(panels, chi.T, labels.LABELS, strict=True):
+    for axes, values, label in zip(panels, chi.T, table, strict=True):
         (values,) = complete(values)
         note = "no stars"
         if values.size:

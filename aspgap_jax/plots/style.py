@@ -78,14 +78,16 @@ def side_by_side(
     return figure, list(figure.subplots(count, 1, squeeze=False, **options)[:, 0])
 
 
-def label_panels(ratio: float, columns: int = 4) -> tuple[Figure, list[Axes]]:
+def label_panels(
+    ratio: float, columns: int = 4, count: int = len(labels.LABELS)
+) -> tuple[Figure, list[Axes]]:
     """A figure with a panel a label, of that height to width.
 
     Args:
         ratio: height of a panel over its width.
         columns: panels in a row, at most; four fill the page, two a phone.
+        count: of labels.
     """
-    count = len(labels.LABELS)
     width = min(columns, count)
     height = -(-count // width)
     panel = PAGE_WIDTH / 4

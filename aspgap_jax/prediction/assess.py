@@ -93,6 +93,7 @@ def _uncalibrated(networks: Networks, stars: TrainingSet, cfg: Config) -> Bundle
         jax.vmap(domains.absorb_latents)(networks.params.encoder, latents),
         np.stack([_band_snr(stars, own) for own in bands], axis=1),
         bands,
+        cfg.labels,
     )
     matrix = np.zeros((stars.xp.shape[1], 0))
     if stars.representation == "sampled" and stars.xp.shape[1] == len(instrument_matrix()):

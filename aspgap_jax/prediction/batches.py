@@ -14,8 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from aspgap_jax.columns import COLUMNS, TRUST, ColumnSpec, correlation_columns, label_columns
+from aspgap_jax.columns import (
+    ColumnSpec,
+    catalogue_columns,
+    correlation_columns,
+    label_columns,
+    trust_columns,
+)
 from aspgap_jax.config import Config, PredictOptions
+from aspgap_jax.labels import LABELS, LabelSet
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo, check_spectra
 from aspgap_jax.prediction.labelling import LabelOptions, StarBatch, band_snr, label_stars
 from aspgap_jax.survey.xp import BANDS, XPChunk
@@ -180,19 +187,20 @@ class LabelColumns:
 
     Args:
         options: how they are predicted.
+        table: the labels of the bundle.
 
     Attributes:
         specs: the columns, in order.
         first: the first label.
     """
 
-    def __init__(self, options: PredictOptions) -> None:
-        known = {spec.name: spec for spec in (*COLUMNS, *TRUST)}
-        values = [*label_columns("", "{}"), *label_columns("e_", "{}")]
-        values += [*label_columns("spread_", "{}"), *label_columns("noise_", "{}")]
-        values += correlation_columns()
+    def __init__(self, options: PredictOptions, table: LabelSet = LABELS) -> None:
+        known = {spec.name: spec for spec in (*catalogue_columns(table), *trust_columns(table))}
+        prefixes = ("", "e_", "spread_", "noise_")
+        values = [spec for p in prefixes for spec in label_columns(p, "{}", table=table)]
+        values += correlation_columns(table)
         propagated = label_columns(
-            "prop_", "Part of the error of {} that the XP errors make", "stat.error"
+            "prop_", "Part of the error of {} that the XP errors make", "stat.error", table
         )
         self._values = [known[spec.name] for spec in values]
         self._values += propagated if options.propagate != "none" else ()

@@ -217,8 +217,7 @@ def load_bundle(folder: Path | None = None) -> tuple[Bundle, BundleInfo]:
         What predicts, and its description.
 
     Raises:
-        InputError: there is none, it is damaged, of an older format, or it has
-            other labels.
+        InputError: there is none, it is damaged, or of an older format.
     """
     folder, info = _open(folder)
     return load_arrays(folder / "arrays", Bundle), info
@@ -271,10 +270,10 @@ def _open(folder: Path | None) -> tuple[Path, BundleInfo]:
     if (folder / "bundle").is_dir():
         folder = folder / "bundle"
     info = _read_info(folder / "bundle.json")
-    if info.label_names != labels.names():
+    if info.label_names != (expected := labels.names(info.config.labels)):
         raise InputError(
-            f"{folder}: predicts {', '.join(info.label_names)}, the label table has "
-            f"{', '.join(labels.names())}: train again"
+            f"{folder}: predicts {', '.join(info.label_names)}, its config has "
+            f"{', '.join(expected)}: train again"
         )
     return folder, info
 

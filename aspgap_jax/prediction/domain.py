@@ -19,6 +19,7 @@ import numpy as np
 
 from aspgap_jax import labels
 from aspgap_jax.flags import bit
+from aspgap_jax.labels import LabelSet
 from aspgap_jax.model import Variables
 from aspgap_jax.prediction.uncertainty import Moments
 from aspgap_jax.preprocessing.scaling import LABEL_RANGE, SPECTRUM_RANGE, RobustScaler, fit_scaler
@@ -55,6 +56,7 @@ COLUMN_TAIL = 0.1
 """Percentage of stars beyond either end of a column's range."""
 HULL_TAIL = 0.05
 """Percentage of stars beyond the label hull along a direction."""
+MAX_HULL_LABELS = 6
 FLOOR = 1e-3
 """Scatter, in scaled units, below which rounding and resampling live and no fault does."""
 
@@ -167,15 +169,27 @@ class SpectrumScores(NamedTuple):
     residual: PerStar
 
 
-def hull_directions() -> Float[np.ndarray, "direction label"]:
+def hull_directions(n_labels: int = len(labels.LABELS)) -> Float[np.ndarray, "direction label"]:
     """All sums and differences of scaled labels, each direction once, of unit length.
 
-    With four labels: 40 directions, so the hull is bounded by 80 half-spaces.
+    With four labels: 40 directions, so the hull is bounded by 80 half-spaces. They grow as
+    3^n: of more than six labels only single ones and pairs are taken.
+
+    Args:
+        n_labels: how many there are.
 
     Returns:
         Unit vectors in the space of scaled labels.
     """
-    signs = np.array(list(itertools.product((-1, 0, 1), repeat=len(labels.LABELS))), float)
+    if n_labels > MAX_HULL_LABELS:
+        unit = np.eye(n_labels)
+        pairs = [
+            unit[i] + sign * unit[j]
+            for i, j in itertools.combinations(range(n_labels), 2)
+            for sign in (1, -1)
+        ]
+        return np.vstack([unit, np.array(pairs) / np.sqrt(2.0)])
+    signs = np.array(list(itertools.product((-1, 0, 1), repeat=n_labels)), float)
     first = np.array([row[np.flatnonzero(row)[0]] if row.any() else 0.0 for row in signs])
     kept = signs[first > 0]
     return np.asarray(kept / np.linalg.norm(kept, axis=1, keepdims=True))
@@ -262,8 +276,12 @@ def all_scores(
     latents: PerStar,
     colour: PerStar,
     noise: PerStar,
+    table: LabelSet = labels.LABELS,
+    taught: tuple[str, ...] | None = None,
 ) -> Float[Array, "star score"]:
     """Every score of :data:`SCORES`, in that order.
+
+    A score of a label that is not among the labels is NaN, which flags no star.
 
     Args:
         domain: of the training stars.
@@ -274,28 +292,41 @@ def all_scores(
         latents: mean over the members of :func:`latent_distance`.
         colour: synthetic G_BP - G_RP, mag, NaN where unknown.
         noise: of :func:`mean_noise`.
+        table: what the labels are.
+        taught: those that the second path knows; ``None`` for all.
 
     Returns:
         ``[star, score]``.
     """
     sigma = moments.sigma
     scaled = domain.labels.transform(moments.mean)
-    along = jnp.matmul(scaled, jnp.asarray(hull_directions(), scaled.dtype).T, precision="highest")
+    directions = jnp.asarray(hull_directions(len(table)), scaled.dtype)
+    along = jnp.matmul(scaled, directions.T, precision="highest")
     beyond = jnp.maximum(domain.hull_low[None, :] - along, along - domain.hull_high[None, :])
     log_sigma = jnp.log(domain.labels.transform_error(sigma)).mean(axis=1)
     ln_snr = jnp.clip(-0.5 * jnp.log(noise), domain.ln_snr[0], domain.ln_snr[1])
+    paths = jnp.zeros_like(noise)
+    if second is not None and taught != ():
+        apart = (second - moments.mean) / sigma
+        if taught is not None:
+            apart = apart[:, np.isin(labels.names(table), taught)]
+        paths = jnp.square(apart).mean(axis=1)
+
+    def of(name: str) -> PerStar:
+        if name not in labels.names(table):
+            return jnp.full_like(noise, jnp.nan)
+        return moments.mean[:, labels.index(name, table)]
+
     found = {
         **spectrum._asdict(),
         "latents": latents,
         "labels": beyond.max(axis=1),
-        "paths": jnp.zeros_like(noise)
-        if second is None
-        else jnp.square((second - moments.mean) / sigma).mean(axis=1),
+        "paths": paths,
         "members": jnp.square(moments.epistemic / moments.aleatoric).mean(axis=1),
         "sigma": log_sigma - jnp.polyval(domain.sigma_trend, ln_snr),
-        "teff": moments.mean[:, labels.index("teff")],
+        "teff": of("teff"),
         "blue": -colour,
-        "logg": moments.mean[:, labels.index("logg")],
+        "logg": of("logg"),
     }
     return jnp.stack([found[score.name] for score in SCORES], axis=1)
 
@@ -324,6 +355,7 @@ def fit_domain(
     latents: LatentStatistics,
     band_snr: Float[np.ndarray, "star band=2"],
     bands: Bool[np.ndarray, "band=2 xp"],
+    table: LabelSet = labels.LABELS,
 ) -> Domain:
     """Everything but the trend of sigma and the thresholds, from the training stars.
 
@@ -336,6 +368,7 @@ def fit_domain(
         latents: of all members.
         band_snr: S/N of BP and RP.
         bands: which columns are of one band alone, as :class:`Domain` has it.
+        table: what the labels are.
 
     Returns:
         The domain.
@@ -350,7 +383,7 @@ def fit_domain(
     coordinates = scaled @ basis
     rest = np.square(scaled - coordinates @ basis.T).mean(axis=1)
     model = np.array([_noise_model(np.square(column), noise) for column in coordinates.T])
-    label_scaler = fit_scaler(truth, LABEL_RANGE, names=labels.names(), gaps=True)
+    label_scaler = fit_scaler(truth, LABEL_RANGE, names=labels.names(table), gaps=True)
     hull = _label_hull(np.asarray(label_scaler.transform(jnp.asarray(truth, jnp.float32))))
     values = {
         "low": low,
@@ -378,7 +411,7 @@ def fit_domain(
 def _label_hull(scaled: np.ndarray) -> np.ndarray:
     """Bounds along every direction ``[2, direction]``, of the stars that have its labels; a
     direction that no star has binds nothing."""
-    directions = hull_directions().T
+    directions = hull_directions(scaled.shape[1]).T
     tails = [HULL_TAIL, 100 - HULL_TAIL]
     missing = np.isnan(scaled)
     if not missing.any():

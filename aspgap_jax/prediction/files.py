@@ -37,6 +37,7 @@ from aspgap_jax.files.locks import Holder, locked
 from aspgap_jax.prediction.batches import (
     DEFAULT,
     BatchLabeller,
+    LabelColumns,
 )
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo
 from aspgap_jax.prediction.output import (
@@ -186,7 +187,8 @@ def _predict(
             read = _read(todo, labeller, lookup, settings, holder, delivery)
             batches = prefetch(read, ahead=AHEAD)
             results = prefetch((_compute(b, labeller) for b in batches), ahead=AHEAD)
-            with closing(results), PartWriter(settings, records, options, bar) as write:
+            columns = LabelColumns(options, info.config.labels)
+            with closing(results), PartWriter(settings, records, columns, bar) as write:
                 for result in results:
                     write(result)
     except OSError as error:

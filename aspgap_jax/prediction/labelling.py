@@ -169,7 +169,7 @@ def _run_ensemble(
 
 
 def _score(
-    bundle: Bundle, spectra: Normalised, ensemble: Ensemble
+    bundle: Bundle, spectra: Normalised, ensemble: Ensemble, cfg: Config
 ) -> tuple[Float[Array, "star score"], Float[Array, "star measure=2"]]:
     """Every score of :data:`aspgap_jax.prediction.domain.SCORES`, and ln SNR."""
     domain = bundle.domain
@@ -182,6 +182,8 @@ def _score(
         ensemble.latents,
         spectra.colour,
         noise,
+        cfg.labels,
+        cfg.taught,
     )
     noisy = spectra.error > 0
     ratio = jnp.abs(spectra.xp) / jnp.where(noisy, spectra.error, 1.0)
@@ -283,9 +285,10 @@ def label_stars(
     exponent = cfg.data.magnitude_exponent
     blocks = replace(cfg.model, compute=options.compute)
     spectra = normalised_spectra(bundle, batch.xp, batch.xp_error, batch.g_mag, exponent)
-    ensemble = _run_ensemble(bundle, spectra.xp, weight, blocks, second_path=options.second_path)
+    second_path = options.second_path and cfg.taught != ()
+    ensemble = _run_ensemble(bundle, spectra.xp, weight, blocks, second_path=second_path)
     moments = ensemble.moments
-    scores, ln_snr = _score(bundle, spectra, ensemble)
+    scores, ln_snr = _score(bundle, spectra, ensemble, cfg)
     bits = _input_bits(bundle, batch, options)
     no_labels = (bits & bit("MISSING_BAND")) > 0
     sigma = uncertainty.calibrate(bundle.calibration, moments.sigma, ln_snr)

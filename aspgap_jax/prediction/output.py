@@ -18,14 +18,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from aspgap_jax import labels
 from aspgap_jax.catalogue.parts import RECORD, PartRecord, read_part
-from aspgap_jax.config import PredictOptions
 from aspgap_jax.files.atomic import remove_stale
 from aspgap_jax.files.identity import Content
 from aspgap_jax.files.locks import release
 from aspgap_jax.files.tables import ParquetTable, parquet_table
 from aspgap_jax.flags import bit, decode
+from aspgap_jax.labels import LABELS, LabelSet
 from aspgap_jax.prediction.batches import BatchLabels, LabelColumns
 from aspgap_jax.survey.inputs import Source
 from aspgap_jax.survey.xp import XPChunk
@@ -133,7 +132,7 @@ class PartWriter:
     Args:
         settings: of the prediction, kept in every part.
         records: gets the record of each part, by the path of its file.
-        options: how the stars are predicted, which says their columns.
+        columns: of the stars.
         bar: counts files.
     """
 
@@ -141,12 +140,12 @@ class PartWriter:
         self,
         settings: dict[str, Any],
         records: dict[str, PartRecord],
-        options: PredictOptions,
+        columns: LabelColumns,
         bar: tqdm,
     ) -> None:
         self._settings = settings
         self._records = records
-        self._columns = LabelColumns(options)
+        self._columns = columns
         self._bar = bar
         self._open: AbstractContextManager[ParquetTable] | None = None
         self._table: ParquetTable | None = None
@@ -286,13 +285,16 @@ class _Discarded(Exception):
     """A part is not to be kept."""
 
 
-def first_stars(out: Path, records: Sequence[PartRecord], count: int) -> str:
+def first_stars(
+    out: Path, records: Sequence[PartRecord], count: int, table: LabelSet = LABELS
+) -> str:
     """A table of the first ``count`` stars of the parts in ``out``.
 
     Args:
         out: folder of the parts.
         records: of the parts.
         count: stars at most.
+        table: the labels of the bundle.
 
     Returns:
         Lines of text.
@@ -309,23 +311,25 @@ def first_stars(out: Path, records: Sequence[PartRecord], count: int) -> str:
     if not blocks:
         return ""
     names = set(blocks[0]).intersection(*blocks)
-    return format_stars({name: np.concatenate([b[name] for b in blocks]) for name in names})
+    joined = {name: np.concatenate([b[name] for b in blocks]) for name in names}
+    return format_stars(joined, table)
 
 
-def format_stars(columns: Mapping[str, np.ndarray]) -> str:
+def format_stars(columns: Mapping[str, np.ndarray], table: LabelSet = LABELS) -> str:
     """Source id, labels with their errors, and the names of the flags, a line a star.
 
     Args:
         columns: of a part of predictions, by name.
+        table: the labels of the bundle.
 
     Returns:
         Lines of aligned columns, the first of which names them.
     """
-    header = ["source_id", *(f"{row.name} [{row.unit}]" for row in labels.LABELS), "flags"]
+    header = ["source_id", *(f"{row.name} [{row.unit}]" for row in table), "flags"]
     rows = [header]
     for star in range(len(columns["source_id"])):
         cells = [str(columns["source_id"][star])]
-        for row in labels.LABELS:
+        for row in table:
             value = columns[row.catalogue][star]
             error = columns[f"e_{row.catalogue}"][star]
             digits = max(row.decimals - 1, 0)

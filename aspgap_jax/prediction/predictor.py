@@ -22,7 +22,7 @@ from astropy.table import Table
 from jaxtyping import Bool, Float, Int32, Int64
 from tqdm import tqdm
 
-from aspgap_jax import flags, labels
+from aspgap_jax import flags
 from aspgap_jax.columns import COLUMNS, Columns, ColumnSpec
 from aspgap_jax.config import PredictOptions
 from aspgap_jax.errors import InputError
@@ -112,7 +112,7 @@ class Predictor:
         self._options = options
         self._delivery = delivery
         self._labeller = BatchLabeller(model, info, options)
-        self._columns = LabelColumns(options)
+        self._columns = LabelColumns(options, info.config.labels)
         self._values = self._columns.specs
         self._specs = (*self._values, REASON)
 
@@ -128,7 +128,7 @@ class Predictor:
         takes = f"{info.representation} XP spectra of {info.n_xp} values"
         if info.n_coefficients:
             takes += f" or {info.n_coefficients} coefficients"
-        gives = ", ".join(f"{row.name} [{row.unit}]" for row in labels.LABELS)
+        gives = ", ".join(f"{row.name} [{row.unit}]" for row in info.config.labels)
         return (
             f"<Predictor of {self.folder or 'the released bundle'}: {len(info.members)} networks; "
             f"takes {takes}; gives {gives}, their errors and flags>"

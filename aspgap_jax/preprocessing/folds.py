@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int64
 from aspgap_jax import labels
 from aspgap_jax.config import Config, Data
 from aspgap_jax.errors import InputError
+from aspgap_jax.labels import LabelSet
 from aspgap_jax.preprocessing.stars import TrainingSet
 
 __all__ = [
@@ -124,7 +125,13 @@ def balanced_rows(
 
 
 def split(
-    source_id: np.ndarray, truth: np.ndarray, in_test: np.ndarray, cfg: Data, *, seed: int
+    source_id: np.ndarray,
+    truth: np.ndarray,
+    in_test: np.ndarray,
+    cfg: Data,
+    *,
+    seed: int,
+    table: LabelSet = labels.LABELS,
 ) -> FoldRows:
     """Divide the stars for one training.
 
@@ -135,6 +142,7 @@ def split(
         in_test: stars that this training must not see ``[star]``.
         cfg: validation share and balancing.
         seed: of the balancing draws.
+        table: what the labels are.
 
     Returns:
         Rows to train on, to fit to, to validate with and to test.
@@ -151,7 +159,7 @@ def split(
                 f"{MIN_STARS} are needed: pass more stars, or change --cv.folds or "
                 "--data.validation-fraction"
             )
-    for name, count in zip(labels.names(), np.isfinite(truth[fit]).sum(axis=0), strict=True):
+    for name, count in zip(labels.names(table), np.isfinite(truth[fit]).sum(axis=0), strict=True):
         if count < MIN_STARS:
             raise InputError(
                 f"{count} training stars of a fold have {name}, at least {MIN_STARS} are needed: "
@@ -159,9 +167,14 @@ def split(
             )
     train = fit
     if cfg.balance:
+        if {"m_h", "alpha_m"} - set(labels.names(table)):
+            raise InputError(
+                "--data.balance is in bins of m_h and alpha_m, which are not among the labels: "
+                "switch it off"
+            )
         rows = balanced_rows(
-            truth[fit, labels.index("m_h")],
-            truth[fit, labels.index("alpha_m")],
+            truth[fit, labels.index("m_h", table)],
+            truth[fit, labels.index("alpha_m", table)],
             cfg.draws_per_bin,
             np.random.default_rng(seed),
         )
@@ -288,6 +301,7 @@ def split_rows(stars: TrainingSet, cfg: Config, splits: tuple[Split, ...]) -> tu
             _in_test(stars.source_id, of, cfg),
             cfg.data,
             seed=cfg.train.seed + of.repeat,
+            table=stars.label_table,
         )
         for of in splits
     )

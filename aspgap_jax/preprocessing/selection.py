@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 
 from aspgap_jax import labels
 from aspgap_jax.columns import Columns
-from aspgap_jax.labels import LABELS, Label
+from aspgap_jax.labels import LABELS, Label, LabelSet
 from aspgap_jax.preprocessing.apogee_flags import ASPCAPFLAG, REJECTED, bits_of
 from aspgap_jax.preprocessing.cuts import Condition
 from aspgap_jax.preprocessing.snr import MIN_SNR_HIGH, MIN_SNR_LOW
@@ -257,9 +257,12 @@ SPECTRA: tuple[Condition, ...] = (
     ),
 )
 
-MEASURED = _all_finite(
-    "all labels measured", *(e + name for e in ("", "e_") for name in labels.names())
-)
+
+def _all_measured(keys: tuple[str, ...]) -> Condition:
+    return _all_finite("all labels measured", *(e + name for e in ("", "e_") for name in keys))
+
+
+MEASURED = _all_measured(labels.names())
 
 USABLE: tuple[Condition, ...] = (MEASURED, *SPECTRA)
 
@@ -299,7 +302,7 @@ SELECTIONS: Mapping[str, Selection] = {
 
 
 def training_selection(
-    name: str, missing_labels: Literal["drop", "keep"] = "drop"
+    name: str, missing_labels: Literal["drop", "keep"] = "drop", table: LabelSet = LABELS
 ) -> tuple[Condition, ...]:
     """Which stars to train on.
 
@@ -307,14 +310,18 @@ def training_selection(
         name: a key of :data:`SELECTIONS`.
         missing_labels: ``keep`` asks for one label instead of all, and lets a star pass
             every cut that reads a label, or the error of one, that it lacks.
+        table: the labels that are trained. Cuts of the selection on others stay.
 
     Returns:
         Conditions on the columns of a training set.
     """
-    conditions = SELECTIONS[name]
+    keys = labels.names(table)
     if missing_labels == "drop":
-        return conditions
-    return tuple(ANY_MEASURED if c is MEASURED else _lenient(c) for c in conditions)
+        measured = MEASURED if keys == labels.names() else _all_measured(keys)
+        return tuple(measured if c is MEASURED else c for c in SELECTIONS[name])
+    return tuple(
+        _any_measured(keys) if c is MEASURED else _lenient(c, keys) for c in SELECTIONS[name]
+    )
 
 
 def _missing(columns: Columns, name: str) -> Bool[np.ndarray, " star"]:
@@ -322,15 +329,16 @@ def _missing(columns: Columns, name: str) -> Bool[np.ndarray, " star"]:
     return ~np.isfinite(columns[name]) | ~np.isfinite(columns[f"e_{name}"])
 
 
-ANY_MEASURED = Condition(
-    "one label measured at least",
-    MEASURED.needs,
-    lambda c: ~np.all([_missing(c, name) for name in labels.names()], axis=0),
-)
+def _any_measured(keys: tuple[str, ...]) -> Condition:
+    return Condition(
+        "one label measured at least",
+        _all_measured(keys).needs,
+        lambda c: ~np.all([_missing(c, name) for name in keys], axis=0),
+    )
 
 
-def _lenient(condition: Condition) -> Condition:
-    read = [n for n in labels.names() if {n, f"e_{n}"} & set(condition.needs)]
+def _lenient(condition: Condition, keys: tuple[str, ...]) -> Condition:
+    read = [n for n in keys if {n, f"e_{n}"} & set(condition.needs)]
     if not read:
         return condition
     return condition._replace(

@@ -11,6 +11,7 @@ from aspgap_jax.catalogue.predictions import Predictions, read_predictions
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.files.locks import locked, locking
+from aspgap_jax.labels import index, lacking, names
 from aspgap_jax.preprocessing.stars import Cut
 from aspgap_jax.suite import report
 from aspgap_jax.training.log import read_log
@@ -59,6 +60,7 @@ def evaluate(folder: Path) -> str:
         | {"absent from the data": ", ".join(made.absent) or "no column of Table 2"},
         cuts=[Cut(*cut) for cut in summary["cuts"]],
         metrics=table,
+        labels=predictions.label_table,
         paper=True,
         figures=figures,
         files=files,
@@ -66,7 +68,8 @@ def evaluate(folder: Path) -> str:
     written = [(folder / "report.html", "all of it on one page"), *files]
     width = max(len(str(path)) for path, _ in written)
     lines = [f"{path!s:<{width}}  {what}" for path, what in written]
-    return "\n".join([metrics.format_table(table), "", "written:", *lines])
+    printed = metrics.format_table(table, predictions.label_table)
+    return "\n".join([printed, "", "written:", *lines])
 
 
 def draw(folder: Path, predictions: Predictions) -> list[report.Picture]:
@@ -74,18 +77,22 @@ def draw(folder: Path, predictions: Predictions) -> list[report.Picture]:
     truth, predicted = predictions.truth, predictions.prediction
     chi = metrics.normalised_residual(predicted, predictions.sigma, truth, predictions.truth_error)
     history = read_log(folder / "log.jsonl")
-    drawn = {
-        "figure02_training_set": (plots.training_set(truth), "Fig. 2: the training set."),
+    table = predictions.label_table
+    drawn = {}
+    if not lacking(table):
+        four = truth[:, [index(name, table) for name in names()]]
+        drawn["figure02_training_set"] = (plots.training_set(four), "Fig. 2: the training set.")
+    drawn |= {
         "figure05_one_to_one": (
-            plots.one_to_one(predicted, truth),
+            plots.one_to_one(predicted, truth, table=table),
             "Fig. 5: labels predicted out of fold from real XP spectra against APOGEE's.",
         ),
         "figure06_one_to_one_by_sigma": (
-            plots.one_to_one_by_sigma(predicted, predictions.sigma, truth),
+            plots.one_to_one_by_sigma(predicted, predictions.sigma, truth, table=table),
             "Fig. 6: as Fig. 5, coloured by the predicted uncertainty.",
         ),
         "figure08_chi": (
-            plots.chi_distribution(chi),
+            plots.chi_distribution(chi, table=table),
             "Fig. 8: residuals over their uncertainties (chi), against N(0, 1).",
         ),
         "learning_curves": (plots.learning_curves(history), "Learning curves, term by term."),

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from aspgap_jax import labels
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
+from aspgap_jax.labels import LABELS, LabelSet
 from aspgap_jax.suite.number_tables import Cell, NumberTable, RowGroup, as_words, number_tables
 from aspgap_jax.suite.verdict import Verdict
 from aspgap_jax.validation.metrics import GROUPS, STATISTICS, MetricsTable, format_rows
@@ -86,6 +86,7 @@ def write_report(
     cuts: Sequence[tuple[str, int]],
     metrics: MetricsTable,
     paper: bool,
+    labels: LabelSet = LABELS,
     figures: Sequence[Picture],
     files: Sequence[tuple[Path, str]],
 ) -> None:
@@ -98,6 +99,7 @@ def write_report(
         cuts: each selection and the number of stars it left.
         metrics: as :func:`aspgap_jax.validation.metrics.metrics_table` makes it.
         paper: whether to print the paper's own numbers beside, with their source.
+        labels: those of ``metrics``.
         figures: images with their captions.
         files: other products with what they hold, linked relative to ``path``.
 
@@ -107,8 +109,8 @@ def write_report(
     page = PAGES.get_template("report.html").render(
         title=title,
         summary=summary,
-        accuracy=[_accuracy(metrics, group, paper) for group in GROUPS],
-        definitions=_definitions(),
+        accuracy=[_accuracy(metrics, group, paper, labels) for group in GROUPS],
+        definitions=_definitions(labels),
         source=SOURCE if paper else "",
         figures=[_shown(picture) for picture in figures],
         selection=_selection(cuts) if cuts else None,
@@ -191,9 +193,9 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _accuracy(metrics: MetricsTable, group: str, paper: bool) -> NumberTable:
+def _accuracy(metrics: MetricsTable, group: str, paper: bool, labels: LabelSet) -> NumberTable:
     head = [Cell(name) for name in ("label", "unit", *STATISTICS.values())]
-    rows = [[Cell(text) for text in row] for row in format_rows(metrics, group)]
+    rows = [[Cell(text) for text in row] for row in format_rows(metrics, group, labels)]
     # From the right: what is inserted must not move what comes later.
     for name in reversed(STATISTICS) if paper else ():
         printed = [PAPER[group].get(row[0].text, {}).get(name, "") for row in rows]
@@ -205,12 +207,12 @@ def _accuracy(metrics: MetricsTable, group: str, paper: bool) -> NumberTable:
     return NumberTable(GROUPS[group][1], head, [RowGroup("", rows)])
 
 
-def _definitions() -> str:
+def _definitions(labels: LabelSet) -> str:
     bounds = ", ".join(
         f"{100 * label.outlier.bound:g} % of {label.name}"
         if label.outlier.relative
         else f"{label.outlier.bound:g} {label.unit} in {label.name}"
-        for label in labels.LABELS
+        for label in labels
     )
     return (
         "Residuals are prediction minus truth. Scatter (MAD) is 1.4826 times the median absolute "

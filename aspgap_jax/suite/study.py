@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from aspgap_jax.catalogue.predictions import Predictions, read_predictions
 from aspgap_jax.errors import InputError
+from aspgap_jax.labels import LABELS, lacking, names
 from aspgap_jax.prediction.bundle import BundleInfo, Networks, load_networks
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.external import EXTERNALS, External, match
@@ -121,9 +122,12 @@ class Inputs:
             Missing: the run has none that can be read.
         """
         try:
-            return load_networks(self.folder)
+            found = load_networks(self.folder)
         except InputError as error:
             raise Missing(f"needs the networks as trained: {error}") from error
+        if found[1].label_names != names():
+            raise Missing(f"needs networks of {', '.join(names())}, and no further labels")
+        return found
 
 
 class Drawn(NamedTuple):
@@ -253,7 +257,13 @@ def open_inputs(
         Predictions are read; what else a study needs, when it asks for it.
 
     Raises:
-        InputError: the folder holds no predictions.
+        InputError: the folder holds no predictions, or lacks one of the paper's labels.
     """
     predictions = read_predictions(folder / "predictions.h5")
+    if missing := lacking(predictions.label_table):
+        raise InputError(
+            f"{folder}: has no {', '.join(missing)}: what is judged here are the paper's claims on "
+            f"{', '.join(names())}; `aspgap evaluate` scores and draws any labels"
+        )
+    predictions = predictions.only(LABELS)
     return Inputs(folder, predictions, dict(external or {}), seed, draws, ids=dict(ids or {}))

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from dataclasses import field as field_of
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from aspgap_jax import labels
 from aspgap_jax.errors import InputError
+from aspgap_jax.files.label_tables import near_names
+from aspgap_jax.labels import LABELS, Label, LabelSet, names
 from aspgap_jax.preprocessing.apogee_flags import bits_of_astra, bits_of_text
 from aspgap_jax.preprocessing.stars import Cut
 from aspgap_jax.survey import gaia
@@ -50,8 +52,8 @@ class _Schema(NamedTuple):
 
 def _label_names(error: str, **changed: str) -> dict[str, str]:
     """Names of the labels and, by a pattern, of their errors."""
-    names = {row.name: changed.get(row.name, row.apogee) for row in labels.LABELS}
-    return names | {f"{name}_error": error.format(label) for name, label in names.items()}
+    own = {row.name: changed.get(row.name, row.apogee) for row in LABELS}
+    return own | {f"{name}_error": error.format(label) for name, label in own.items()}
 
 
 DR17 = _Schema(
@@ -97,6 +99,8 @@ class AllStar:
         apogee_id: 2MASS-style names, text ``[star]``.
         labels: ``[star, label]`` in the units of the label table; NaN if not measured.
         label_error: their 1-sigma errors.
+        others: those of the paper's labels that were not asked for, and their errors
+            (``e_teff``), as far as the table has them: cuts read them.
         snr: S/N of the combined APOGEE spectrum, a pixel.
         aspcapflag: bits of :data:`aspgap_jax.preprocessing.apogee_flags.ASPCAPFLAG`.
         telescope: where the star was observed, text; empty where unknown.
@@ -117,6 +121,7 @@ class AllStar:
     gaia: Mapping[str, np.ndarray]
     cuts: tuple[Cut, ...]
     remarks: tuple[str, ...] = ()
+    others: Mapping[str, np.ndarray] = field_of(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.source_id)
@@ -128,10 +133,11 @@ class AllStar:
             self,
             **{name: getattr(self, name)[keep] for name in (*per_star, "telescope", "field")},
             gaia={name: values[keep] for name, values in self.gaia.items()},
+            others={name: values[keep] for name, values in self.others.items()},
         )
 
 
-def read_allstar(path: Path, choice: IdChoice = BY_NAME) -> AllStar:
+def read_allstar(path: Path, choice: IdChoice = BY_NAME, table: LabelSet = LABELS) -> AllStar:
     """Read allStar, and keep one row a Gaia source: the one with the highest S/N.
 
     Flags do not decide which row is kept: a star whose best spectrum is flagged
@@ -141,6 +147,7 @@ def read_allstar(path: Path, choice: IdChoice = BY_NAME) -> AllStar:
         path: the table of DR17, or Astra's, in any format of
             :mod:`aspgap_jax.survey.tables`.
         choice: what the user says of its Gaia ids.
+        table: the labels that are asked for.
 
     Returns:
         One row a Gaia source, in the order of the ids.
@@ -154,7 +161,7 @@ def read_allstar(path: Path, choice: IdChoice = BY_NAME) -> AllStar:
     releases: dict[str, str] = {}
 
     def choose(columns: tuple[str, ...]) -> list[Wanted]:
-        schema, wanted = _schema(columns)
+        schema, wanted = _schema(columns, table)
         ids, release = id_column(columns, choice)
         used[schema.source], releases[release] = schema, ids.accepted[0]
         return [ids, *wanted]
@@ -174,10 +181,23 @@ def read_allstar(path: Path, choice: IdChoice = BY_NAME) -> AllStar:
     best_first = matched[order]
     kept = best_first[np.unique(source_id[best_first], return_index=True)[1]]
     nothing = np.full(len(source_id), "")
+    rows = len(source_id)
+    given = found | {
+        f"{label.name}_error": np.full(rows, label.error)
+        for label in table
+        if label.error is not None and f"{label.name}_error" not in found
+    }
     values, errors = (
-        np.stack([found[row.name + end] for row in labels.LABELS], axis=1).astype(np.float32)
+        np.stack([given[row.name + end] for row in table], axis=1).astype(np.float32)
         for end in ("", "_error")
     )
+    others = {
+        prefix + name: found[name + end].astype(np.float32)
+        for name in names()
+        if name not in names(table)
+        for prefix, end in (("", ""), ("e_", "_error"))
+        if name + end in found
+    }
     stars = AllStar(
         source_id=source_id,
         apogee_id=found["apogee_id"],
@@ -198,17 +218,20 @@ def read_allstar(path: Path, choice: IdChoice = BY_NAME) -> AllStar:
             Cut("one row a Gaia source (highest S/N)", len(kept)),
         ),
         remarks=remarks.lines,
+        others=others,
     )
     return stars.where(kept)
 
 
-def _schema(columns: tuple[str, ...]) -> tuple[_Schema, list[Wanted]]:
+def _schema(columns: tuple[str, ...], table: LabelSet) -> tuple[_Schema, list[Wanted]]:
     """The release whose names the columns have, and what is wanted of them.
 
     Raises:
-        Unfit: they are none's.
+        Unfit: they are none's, or lack a label that is asked for.
     """
-    lacking = {schema.source: _lacking(schema, columns) for schema in SCHEMAS}
+    # The paper's labels have a name in every release; those not asked for may be absent.
+    idle = {name + end for name in names() if name not in names(table) for end in ("", "_error")}
+    lacking = {schema.source: _lacking(schema, columns, idle) for schema in SCHEMAS}
     schema = min(SCHEMAS, key=lambda each: len(lacking[each.source]))
     if missing := lacking[schema.source]:
         raise Unfit(
@@ -216,10 +239,16 @@ def _schema(columns: tuple[str, ...]) -> tuple[_Schema, list[Wanted]]:
             len(missing),
         )
     wanted = [
-        Wanted(name, (column.lower(),), "text" if name == "apogee_id" else "number", kind=kind)
+        Wanted(
+            name,
+            (column.lower(),),
+            "text" if name == "apogee_id" else "number",
+            name not in idle,
+            kind_of(name),
+        )
         for name, column in schema.names.items()
-        for kind in [kind_of(name)]
     ]
+    wanted += [w for label in table if label.name not in names() for w in _own(label, columns)]
     wanted += [Wanted(name, (name,), "text", required=False) for name in ("telescope", "field")]
     wanted += [
         Wanted("flags", (schema.flags.lower(),), "integer", required=False),
@@ -232,8 +261,38 @@ def _schema(columns: tuple[str, ...]) -> tuple[_Schema, list[Wanted]]:
     return schema, wanted
 
 
-def _lacking(schema: _Schema, columns: tuple[str, ...]) -> list[str]:
-    lacking = [n for n in schema.names.values() if not find_columns(columns, (n.lower(),))]
+def _own(label: Label, columns: tuple[str, ...]) -> list[Wanted]:
+    """A label that is not the paper's, and its error.
+
+    Raises:
+        Unfit: there is no such column; near names are told.
+    """
+    column = label.apogee.lower()
+    value = Wanted(label.name, (column,), kind="abundance" if label.unit == "dex" else "any")
+    error = Wanted(
+        f"{label.name}_error",
+        (f"{column}_err", f"e_{column}"),
+        "number",
+        label.error is None,
+        "error",
+    )
+    for each in (value, error):
+        if each.required and not find_columns(columns, each.accepted):
+            near = near_names(label.apogee, [name.lower() for name in columns])
+            what = label.apogee if each is value else f"{label.apogee}_ERR or e_{label.apogee}"
+            raise Unfit(
+                f"no column {what} for the label {label.name}{near}: name its column in the label "
+                "table" + ("" if each is value else ", or one error for all stars")
+            )
+    return [value, error]
+
+
+def _lacking(schema: _Schema, columns: tuple[str, ...], idle: set[str]) -> list[str]:
+    lacking = [
+        column
+        for name, column in schema.names.items()
+        if name not in idle and not find_columns(columns, (column.lower(),))
+    ]
     if schema is DR17 and not find_columns(columns, (FLAG_NUMBER.lower(), FLAG_TEXT.lower())):
         lacking.append(f"{FLAG_NUMBER} (or {FLAG_TEXT})")
     elif schema is ASTRA and not find_columns(columns, (schema.flags,)):

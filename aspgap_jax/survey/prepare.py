@@ -16,6 +16,7 @@ from tqdm import tqdm
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.locks import locked
+from aspgap_jax.labels import LABELS, LabelSet
 from aspgap_jax.preprocessing.cuts import apply_cuts
 from aspgap_jax.preprocessing.selection import (
     SELECTIONS,
@@ -135,6 +136,7 @@ def prepare(
     ids: IdChoice = BY_NAME,
     gaia_release: str = "",
     missing_labels: Literal["drop", "keep"] = "drop",
+    table: LabelSet = LABELS,
 ) -> Prepared:
     """Join XP spectra, Gaia's columns and APOGEE by Gaia source id (section 2.2).
 
@@ -156,6 +158,8 @@ def prepare(
         select: a key of :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
         gaia_release: of the XP spectra; empty: as the files say.
         missing_labels: see :func:`aspgap_jax.preprocessing.selection.training_selection`.
+        table: the labels of the store. Those of the paper that are not among them become
+            columns, on which cuts go on, as far as allStar has them.
         least: what the S/N of coefficients must exceed.
         ids: what the user says of the Gaia ids of allStar.
 
@@ -183,6 +187,7 @@ def prepare(
             ids,
             gaia_release,
             missing_labels,
+            table,
         )
 
 
@@ -197,9 +202,10 @@ def _prepare(
     ids: IdChoice,
     gaia_release: str,
     missing_labels: Literal["drop", "keep"],
+    table: LabelSet,
 ) -> Prepared:
     xp_files = found.files
-    apogee = read_allstar(allstar, ids)
+    apogee = read_allstar(allstar, ids, table)
     remarks = Remarks()
     for remark in found.remarks:
         remarks.say(remark)
@@ -224,11 +230,11 @@ def _prepare(
         "select": select,
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
-    wanted = [*UNFLAGGED, *training_selection(select, missing_labels)]
+    wanted = [*UNFLAGGED, *training_selection(select, missing_labels, table)]
     if xp.snr:
         wanted += snr_conditions(least.min_snr_low, least.min_snr_high)
         provenance |= asdict(least)
-    stars = _joined(apogee, xp, columns, both)
+    stars = replace(_joined(apogee, xp, columns, both), label_table=table)
     stars = apply_cuts(replace(stars, cuts=cuts, provenance=provenance), wanted)
     spectra = None
     if spectra_dir is not None:
@@ -314,6 +320,7 @@ def _joined(
             "apogee_id": stars.apogee_id,
             "snr": stars.snr,
             "aspcapflag": stars.aspcapflag,
+            **stars.others,
             **{name: values[both] for name, values in (further | xp.snr).items()},
         },
     )

@@ -12,9 +12,9 @@ Layout of the store (format version 2)::
     /spectra       float32 (star, pixel)  APOGEE spectrum over its continuum;
                                           NaN in bad pixels, and for stars without
     /spectra_error float32 (star, pixel)  its 1-sigma error; NaN in the same pixels
-    attributes: format, format_version, representation, label_names, wavelength
-    (sampled only, nm), release (of coefficients) and n_bp (how many of them are BP's),
-    provenance and cuts (JSON)
+    attributes: format, format_version, representation, label_names, label_table (JSON,
+    where they are not the paper's), wavelength (sampled only, nm), release (of coefficients)
+    and n_bp (how many of them are BP's), provenance and cuts (JSON)
 
 Each dataset carries its unit in the attribute ``unit``, if it has one. The two
 datasets of APOGEE spectra are there or not, together; their attributes state the
@@ -32,10 +32,15 @@ from typing import Any, Protocol, runtime_checkable
 import h5py
 import numpy as np
 
-from aspgap_jax import labels
 from aspgap_jax.apstar import LOG10_START, LOG10_STEP, N_PIXELS
 from aspgap_jax.files.atomic import replace_file
-from aspgap_jax.files.hdf5 import open_store, read_columns, write_columns
+from aspgap_jax.files.hdf5 import (
+    open_store,
+    read_columns,
+    read_labels,
+    write_columns,
+    write_labels,
+)
 from aspgap_jax.preprocessing.stars import Cut, TrainingSet
 
 __all__ = [
@@ -89,8 +94,8 @@ def write_training_store(
         "xp": XP_UNITS[stars.representation],
         "xp_error": XP_UNITS[stars.representation],
         "g_mag": "mag",
-        "labels": ", ".join(label.unit for label in labels.LABELS),
-        "label_error": ", ".join(label.unit for label in labels.LABELS),
+        "labels": ", ".join(label.unit for label in stars.label_table),
+        "label_error": ", ".join(label.unit for label in stars.label_table),
     }
     with replace_file(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["format"] = FORMAT
@@ -98,7 +103,7 @@ def write_training_store(
         file.attrs["representation"] = stars.representation
         file.attrs["release"] = stars.release
         file.attrs["n_bp"] = stars.n_bp
-        file.attrs["label_names"] = list(labels.names())
+        write_labels(file, stars.label_table)
         file.attrs["cuts"] = json.dumps(stars.cuts)
         file.attrs["provenance"] = json.dumps(dict(stars.provenance))
         if stars.wavelength is not None:
@@ -161,6 +166,7 @@ def read_training_store(path: Path) -> TrainingSet:
             n_bp=int(file.attrs["n_bp"]),
             cuts=tuple(Cut(*cut) for cut in json.loads(file.attrs["cuts"])),
             provenance=json.loads(file.attrs["provenance"]),
+            label_table=read_labels(file),
         )
 
 

@@ -17,11 +17,12 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from aspgap_jax import labels, synthesis
+from aspgap_jax import synthesis
 from aspgap_jax.apstar import N_PIXELS, in_chips
 from aspgap_jax.config import Config, Pretrain
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import replace_file
+from aspgap_jax.labels import LABELS, LabelSet, index, lacking, names
 from aspgap_jax.preprocessing.folds import FoldRows
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.cannon import Cannon, cannon_spectra, clip_labels
@@ -30,6 +31,7 @@ from aspgap_jax.training.spectra_batches import training_count
 __all__ = [
     "CANNON",
     "EMULATED",
+    "NONE",
     "REAL",
     "DecoderSpectra",
     "cannon_emulated",
@@ -37,11 +39,13 @@ __all__ = [
     "emulated_spectra",
     "emulation_labels",
     "real_spectra",
+    "teachable",
 ]
 
 REAL = "real APOGEE spectra of training stars"
 EMULATED = "emulated spectra (LTE synthesis of the H band at labels of training stars)"
 CANNON = "spectra emulated by a Cannon of real spectra (at labels of training stars)"
+NONE = "nothing: emulated spectra need teff, logg, m_h and alpha_m"
 
 MIN_SPECTRA = 20
 """Fewer real spectra than this train no decoder."""
@@ -114,21 +118,44 @@ def _read_ascending(stored: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
     return np.asarray(stored[rows])
 
 
+def teachable(table: LabelSet, what: str) -> tuple[str, ...] | None:
+    """The labels that an APOGEE decoder can be taught.
+
+    Real spectra know of all labels of their stars. Emulated ones, of the synthesis or of a
+    Cannon, are functions of the paper's four: with them they teach them, and nothing of
+    further ones; without one of them there is nothing to emulate, and a run trains the XP
+    branch alone.
+
+    Args:
+        table: the labels of a run.
+        what: :data:`REAL`, :data:`EMULATED` or :data:`CANNON`.
+
+    Returns:
+        As :attr:`aspgap_jax.config.Config.taught` has it: ``None`` for all.
+    """
+    if what == REAL or names(table) == names():
+        return None
+    return () if lacking(table) else tuple(n for n in names(table) if n in names())
+
+
 def emulation_labels(stars: TrainingSet, rows: tuple[FoldRows, ...], cfg: Config) -> np.ndarray:
     """Labels at which each split's decoder sees spectra ``[split, spectrum, label]``.
 
     Args:
-        stars: the training set.
+        stars: the training set; of its labels the paper's four count.
         rows: of every split.
         cfg: its ``pretrain`` says how many and how far from the stars; its seed of the draws.
 
     Returns:
-        Labels in the units of the label table.
+        The paper's four, in the units of the label table.
     """
+    four = [index(name, stars.label_table) for name in names()]
     return np.stack(
         [
             draw_labels(
-                stars.labels[r.fit], cfg.pretrain, np.random.default_rng([cfg.train.seed, i])
+                stars.labels[r.fit][:, four],
+                cfg.pretrain,
+                np.random.default_rng([cfg.train.seed, i]),
             )
             for i, r in enumerate(rows)
         ]
@@ -164,15 +191,16 @@ def draw_labels(truth: np.ndarray, cfg: Pretrain, rng: np.random.Generator) -> n
     return np.clip(drawn, truth.min(axis=0), truth.max(axis=0)).astype(np.float32)
 
 
-def emulated_spectra(path: Path, at: np.ndarray) -> DecoderSpectra:
+def emulated_spectra(path: Path, at: np.ndarray, table: LabelSet = LABELS) -> DecoderSpectra:
     """Spectra at the labels ``at``, in ``path``: written there if they are not yet.
 
     Args:
         path: HDF5 file of an earlier call, or to be written.
-        at: labels of the table ``[split, spectrum, label]``.
+        at: the paper's four labels ``[split, spectrum, label]``.
+        table: the labels of the run, four among them.
 
     Returns:
-        The spectra in the file, by split.
+        The spectra in the file, by split; further labels of them are NaN.
     """
 
     def synthesise() -> Emulator:
@@ -180,19 +208,22 @@ def emulated_spectra(path: Path, at: np.ndarray) -> DecoderSpectra:
         return lambda part: synthesis.synthesize_in_batches(part, lines, progress=False)
 
     rows = _write_emulated(path, at, EMULATED, "synthesis", synthesise)
-    return DecoderSpectra(path, "flux", rows, at, EMULATED)
+    return DecoderSpectra(path, "flux", rows, _among(at, table), EMULATED)
 
 
-def cannon_emulated(path: Path, at: np.ndarray, cannon: Cannon) -> tuple[DecoderSpectra, int]:
+def cannon_emulated(
+    path: Path, at: np.ndarray, cannon: Cannon, table: LabelSet = LABELS
+) -> tuple[DecoderSpectra, int]:
     """Spectra of a Cannon at the labels ``at``, in ``path``: written there if they are not yet.
 
     Between the chips there is no flux: NaN, which is read as continuum.
 
     Args:
         path: HDF5 file of an earlier call, or to be written.
-        at: labels of the table ``[split, spectrum, label]``; those outside of the box that
+        at: the paper's four labels ``[split, spectrum, label]``; those outside of the box that
             the Cannon holds for are moved to its edge.
         cannon: of :func:`aspgap_jax.survey.cannon.load_cannon`.
+        table: the labels of the run, four among them.
 
     Returns:
         The spectra, with the labels that they were made at and the Cannon's scatter as noise
@@ -224,7 +255,14 @@ def cannon_emulated(path: Path, at: np.ndarray, cannon: Cannon) -> tuple[Decoder
     )
     noise = np.zeros(N_PIXELS, np.float32)
     noise[in_chips] = cannon.scatter
-    return DecoderSpectra(path, "flux", rows, at, CANNON, noise), moved
+    return DecoderSpectra(path, "flux", rows, _among(at, table), CANNON, noise), moved
+
+
+def _among(at: np.ndarray, table: LabelSet) -> np.ndarray:
+    """The paper's four labels among those of a run; of the others the spectra know nothing."""
+    known = np.full((*at.shape[:-1], len(table)), np.nan, np.float32)
+    known[..., [index(name, table) for name in names()]] = at
+    return known
 
 
 Emulator = Callable[[np.ndarray], np.ndarray]
@@ -249,7 +287,7 @@ def _write_emulated(
     ):
         file.attrs["description"] = what
         file.attrs["source"] = source
-        file.attrs["label_names"] = list(labels.names())
+        file.attrs["label_names"] = list(names())
         file["labels"] = flat
         flux = file.create_dataset("flux", (len(flat), N_PIXELS), np.float32)
         for start in range(0, len(flat), SYNTHESIS_ROWS):

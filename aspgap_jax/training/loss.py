@@ -130,7 +130,10 @@ def log_variance(log_sigma: Labels, label_error: Labels, cfg: LossForm) -> Label
 
 
 def xp_nll(
-    residual: Labels, log_var: Labels, alpha: Scalar | float, measured: Measured | None = None
+    residual: Labels,
+    log_var: Labels,
+    alpha: Labels | Scalar | float,
+    measured: Measured | None = None,
 ) -> PerStar:
     """First branch of eq. 3 with its ln s: sum over the measured labels, ``[star]``.
 
@@ -219,6 +222,7 @@ def loss_terms(
     cfg: LossForm,
     axis_name: str | None = None,
     measured: Measured | None = None,
+    taught: tuple[bool, ...] | None = None,
 ) -> LossTerms:
     """All terms of eq. 3 for a batch.
 
@@ -234,14 +238,22 @@ def loss_terms(
         cfg: the form of the objective.
         axis_name: the device axis to pool over, or ``None``.
         measured: which labels a star has; ``None`` for all.
+        taught: which labels the APOGEE decoder knows; ``None`` for all. The others have no
+            part in the second branch.
 
     Returns:
         Scalars, equal on all devices.
     """
     log_var = log_variance(outputs.log_sigma, label_error, cfg)
     residual = labels - outputs.mean
-    nll = xp_nll(residual, log_var, hyper.alpha_xp, measured)
-    branch = apogee_branch(labels - outputs.apogee_mean, log_var, hyper.alpha_apogee, cfg, measured)
+    told, alpha = measured, hyper.alpha_xp
+    if taught is not None:
+        known = jnp.broadcast_to(jnp.asarray(taught)[None, :], labels.shape)
+        told = known if measured is None else known & measured
+        # What one branch cannot say the other says alone: s stays that of the residuals.
+        alpha = jnp.where(known, alpha, alpha + hyper.alpha_apogee)
+    nll = xp_nll(residual, log_var, alpha, measured)
+    branch = apogee_branch(labels - outputs.apogee_mean, log_var, hyper.alpha_apogee, cfg, told)
     chi = residual * jnp.exp(-0.5 * log_var)
     mean, variance, share = pooled_moments(chi, weight, axis_name, measured)
     kl = (share * kl_to_standard_normal(mean, variance)).sum()

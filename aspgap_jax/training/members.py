@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aspgap_jax import labels as label_table
 from aspgap_jax import model
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.config import Config, Data
 from aspgap_jax.errors import InputError
+from aspgap_jax.labels import LABELS, LabelSet, names
 from aspgap_jax.model import Variables
 from aspgap_jax.preprocessing.device import Stars
 from aspgap_jax.preprocessing.folds import FoldRows
@@ -63,7 +63,9 @@ class Member(NamedTuple):
     key: jax.Array
 
 
-def fit_scalers(device: Stars, rows: tuple[FoldRows, ...], cfg: Data) -> Scalers:
+def fit_scalers(
+    device: Stars, rows: tuple[FoldRows, ...], cfg: Data, labels: LabelSet = LABELS
+) -> Scalers:
     """Scalers of every split, fitted to its own training stars ``[split, ...]``.
 
     Args:
@@ -79,7 +81,7 @@ def fit_scalers(device: Stars, rows: tuple[FoldRows, ...], cfg: Data) -> Scalers
         [
             Scalers(
                 xp=fit_representation(xp[r.fit], error[r.fit], cfg),
-                labels=fit_scaler(truth[r.fit], LABEL_RANGE, names=label_table.names(), gaps=True),
+                labels=fit_scaler(truth[r.fit], LABEL_RANGE, names=names(labels), gaps=True),
             )
             for r in rows
         ]

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from aspgap_jax.config import Config, LossForm, Model, OptimForm, TrainForm
+from aspgap_jax.labels import names
 from aspgap_jax.typing import Scalar
 
 __all__ = ["Hyper", "Recipe", "hyper_of", "keys", "recipe_of"]
@@ -29,12 +30,14 @@ class Recipe:
         loss: eq. 2-4 without the weights.
         optim: what surrounds Adam.
         train: epochs, batches, early stopping, noise.
+        taught: whether the APOGEE decoder knows a label, a label; ``None``: it knows all.
     """
 
     model: Model
     loss: LossForm
     optim: OptimForm
     train: TrainForm
+    taught: tuple[bool, ...] | None = None
 
 
 class Hyper(NamedTuple):
@@ -71,6 +74,9 @@ def recipe_of(cfg: Config) -> Recipe:
         loss=_form(LossForm, cfg.loss),
         optim=_form(OptimForm, cfg.optim),
         train=_form(TrainForm, cfg.train),
+        taught=None
+        if cfg.taught is None
+        else tuple(name in cfg.taught for name in names(cfg.labels)),
     )
 
 

@@ -27,7 +27,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +43,7 @@ from aspgap_jax.config import Config, Execution
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.files.locks import locked
+from aspgap_jax.labels import LABELS, LabelSet
 from aspgap_jax.prediction.assess import assess
 from aspgap_jax.prediction.bundle import (
     Bundle,
@@ -69,12 +70,14 @@ from aspgap_jax.training import loop, pretraining
 from aspgap_jax.training.decoder_spectra import (
     CANNON,
     EMULATED,
+    NONE,
     REAL,
     DecoderSpectra,
     cannon_emulated,
     emulated_spectra,
     emulation_labels,
     real_spectra,
+    teachable,
 )
 from aspgap_jax.training.loop import init_states
 from aspgap_jax.training.members import check_memory, fit_scalers, make_members
@@ -115,7 +118,10 @@ class Settings:
 
 
 def load_stars(
-    data: str, select: str, missing_labels: Literal["drop", "keep"] = "drop"
+    data: str,
+    select: str,
+    missing_labels: Literal["drop", "keep"] = "drop",
+    table: LabelSet = LABELS,
 ) -> TrainingSet:
     """Read and select a training set.
 
@@ -123,6 +129,7 @@ def load_stars(
         data: ``sample``, or the path of a training store.
         select: a key of :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
         missing_labels: see :func:`aspgap_jax.preprocessing.selection.training_selection`.
+        table: the labels to train; others that the stars have stay as columns, for the cuts.
 
     Returns:
         The stars that pass, with the account of every cut.
@@ -139,7 +146,8 @@ def load_stars(
                 f"{data}: column {empty[0]} of {what} ({empty.size} such) has no finite value: "
                 "leave it out of the store, or repair its source"
             )
-    return apply_cuts(stars, training_selection(select, missing_labels), table=data)
+    stars = stars.with_labels(table, table=data)
+    return apply_cuts(stars, training_selection(select, missing_labels, table), table=data)
 
 
 def check_run(folder: Path, settings: Settings) -> None:
@@ -238,7 +246,7 @@ def _train(
 ) -> tuple[Bundle, BundleInfo, TrainingSet]:
     processes.by_main(partial(check_run, folder, settings))
     cfg = settings.config
-    stars = load_stars(settings.data, settings.select, cfg.data.missing_labels)
+    stars = load_stars(settings.data, settings.select, cfg.data.missing_labels, cfg.labels)
     processes.announce(format_cuts(stars.cuts))
     if done(folder):
         processes.announce(f"{folder}: already trained")
@@ -250,9 +258,11 @@ def _train(
     check_memory(cfg, len(members), stars.xp.shape[1])
     rows = folds.split_rows(stars, cfg, splits)
     device = to_device(stars, cfg.data.magnitude_exponent)
-    scalers = fit_scalers(device, rows, cfg.data)
-    safety = Safety(folder, cfg, scalers, execution, interruption)
+    scalers = fit_scalers(device, rows, cfg.data, cfg.labels)
     what = described(settings)
+    cfg = replace(cfg, taught=teachable(cfg.labels, what))
+    what = NONE if cfg.taught == () else what
+    safety = Safety(folder, cfg, scalers, execution, interruption)
     # Only now: the data have been read, and the cuts and folds hold.
     processes.by_main(partial(keep_settings, folder, settings))
 
@@ -268,13 +278,22 @@ def _train(
                 after_epoch=after_epoch,
                 device_bytes=execution.device_bytes,
             )
-        print(decoder_precision(pretrained, np.asarray(scalers.labels.scale), what))
+        print(decoder_precision(pretrained, np.asarray(scalers.labels.scale), what, cfg.labels))
         return pretrained
 
     template = pretraining.unfilled(
-        cfg, n_splits=len(splits), n_labels=len(labels.LABELS), n_pixels=N_PIXELS
+        cfg, n_splits=len(splits), n_labels=len(cfg.labels), n_pixels=N_PIXELS
     )
-    pretrained = processes.by_main(pretrain) or template
+    if cfg.taught is None:
+        pretrained = processes.by_main(pretrain) or template
+    else:
+        untaught = [n for n in labels.names(cfg.labels) if n not in cfg.taught]
+        processes.announce(
+            f"{', '.join(untaught)}: trained by the XP branch alone; emulated APOGEE spectra know "
+            f"of teff, logg, m_h and alpha_m only, and need all of them (real ones know more: "
+            "`aspgap prepare --spectra`)"
+        )
+        pretrained = (processes.by_main(pretrain) if cfg.taught else None) or template
     pretrained = parallel.on_device(processes.from_main(pretrained, template))
     joint, recipe = make_members(rows, scalers, pretrained, cfg), recipe_of(cfg)
     fresh = init_states(joint, recipe)
@@ -292,7 +311,7 @@ def _train(
         n_coefficients=bundle.instrument.shape[1],
         release=release_of(stars),
         n_parameters=parameter_count(networks),
-        label_names=labels.names(),
+        label_names=labels.names(cfg.labels),
         members=members,
         apogee_spectra=what,
     )
@@ -333,9 +352,9 @@ def decoder_spectra(
     if what != REAL:
         at, path = emulation_labels(stars, rows, cfg), folder / "emulated_spectra.h5"
         if settings.decoder_spectra is None:
-            return emulated_spectra(path, at)
+            return emulated_spectra(path, at, cfg.labels)
         cannon = load_cannon(Path(settings.decoder_spectra))
-        spectra, moved = cannon_emulated(path, at, cannon)
+        spectra, moved = cannon_emulated(path, at, cannon, cfg.labels)
         print(
             f"{settings.decoder_spectra}: {moved:,} of the {at.shape[0] * at.shape[1]:,} labels "
             "for emulated spectra were outside of the Cannon's box and moved to its edge"
@@ -354,12 +373,13 @@ def decoder_spectra(
     )
 
 
-def decoder_precision(pretrained: Pretrained, scale: np.ndarray, what: str) -> str:
+def decoder_precision(pretrained: Pretrained, scale: np.ndarray, what: str, table: LabelSet) -> str:
     """One line: how well the decoders read spectra that they have not seen."""
     rms = np.asarray(pretrained.rms * scale).mean(axis=0)
     values = ", ".join(
         f"{label.name} {value:.{label.decimals}f} {label.unit}"
-        for label, value in zip(labels.LABELS, rms, strict=True)
+        for label, value in zip(table, rms, strict=True)
+        if np.isfinite(value)
     )
     return f"APOGEE decoder, pre-trained on {what}; rms on held-out ones: {values}"
 
@@ -443,4 +463,5 @@ def _predictions(stars: TrainingSet, found: StarLabels, cfg: Config) -> Predicti
             "g_synthetic": np.asarray(found.g_synthetic),
             **dict(zip(names, pairs, strict=True)),
         },
+        label_table=stars.label_table,
     )

@@ -256,6 +256,7 @@ def train_step(
             recipe.loss,
             axis_name,
             batch.measured,
+            recipe.taught,
         )
         return total(terms, member.hyper), terms
 

@@ -167,7 +167,7 @@ def metrics_table(predictions: Predictions) -> MetricsTable:
         # "all" takes the stars without a magnitude too.
         keep = predictions.g_mag < faintest if np.isfinite(faintest) else slice(None)
         table[group] = {}
-        for column, label in enumerate(labels.LABELS):
+        for column, label in enumerate(predictions.label_table):
             statistics = residual_statistics(
                 predictions.prediction[keep, column],
                 predictions.sigma[keep, column],
@@ -182,7 +182,9 @@ def metrics_table(predictions: Predictions) -> MetricsTable:
     return table
 
 
-def format_rows(metrics: MetricsTable, group: str) -> list[list[str]]:
+def format_rows(
+    metrics: MetricsTable, group: str, table: labels.LabelSet = labels.LABELS
+) -> list[list[str]]:
     """The cells of one group as text: a row a label, beginning with its name and unit.
 
     Decimals follow the label table; a value that does not exist is ``-``.
@@ -190,6 +192,7 @@ def format_rows(metrics: MetricsTable, group: str) -> list[list[str]]:
     Args:
         metrics: of :func:`metrics_table`.
         group: a key of it.
+        table: its labels.
 
     Returns:
         Rows of cells.
@@ -197,11 +200,11 @@ def format_rows(metrics: MetricsTable, group: str) -> list[list[str]]:
     return [
         [label.name, label.unit]
         + [_format(name, metrics[group][label.name][name], label.decimals) for name in STATISTICS]
-        for label in labels.LABELS
+        for label in table
     ]
 
 
-def format_table(metrics: MetricsTable) -> str:
+def format_table(metrics: MetricsTable, table: labels.LabelSet = labels.LABELS) -> str:
     """The metrics as a terminal prints them: one aligned block a group of stars.
 
     Args:
@@ -212,7 +215,7 @@ def format_table(metrics: MetricsTable) -> str:
     """
     blocks = []
     for group, (_, title) in GROUPS.items():
-        rows = [["label", "unit", *STATISTICS.values()], *format_rows(metrics, group)]
+        rows = [["label", "unit", *STATISTICS.values()], *format_rows(metrics, group, table)]
         widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
         lines = [
             "  ".join(
