@@ -72,6 +72,7 @@ def fit_scalers(
         device: all stars; fluxes normalised by magnitude.
         rows: of every split.
         cfg: the representation of a spectrum.
+        labels: what the labels are.
 
     Returns:
         Scalers of spectra and labels, stacked.

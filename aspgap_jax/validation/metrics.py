@@ -209,6 +209,7 @@ def format_table(metrics: MetricsTable, table: labels.LabelSet = labels.LABELS) 
 
     Args:
         metrics: of :func:`metrics_table`.
+        table: its labels.
 
     Returns:
         Lines without a line break at the end.

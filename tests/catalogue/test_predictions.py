@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from aspgap_jax import labels
 from aspgap_jax.catalogue.predictions import Predictions, read_predictions, write_predictions
 from aspgap_jax.errors import InputError
 from aspgap_jax.labels import LABELS
@@ -120,11 +120,20 @@ def test_another_version(tmp_path: Path, predictions: Predictions) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_another_label_table(
-    tmp_path: Path, predictions: Predictions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_own_labels_are_carried_by_the_file(tmp_path: Path, predictions: Predictions) -> None:
+    table = (*LABELS[1:], replace(LABELS[0], name="age", unit="Gyr", catalogue="age_xp"))
+    own = replace(predictions, label_table=table)
     path = tmp_path / "predictions.h5"
-    write_predictions(path, predictions)
-    monkeypatch.setattr(labels, "LABELS", LABELS[:3])
-    with pytest.raises(InputError, match="label table has teff, logg, m_h;"):
+    write_predictions(path, own)
+    with h5py.File(path) as file:
+        assert file["sigma"].attrs["unit"] == "dex, dex, dex, Gyr"
+    found = read_predictions(path)
+    assert found.label_table == table
+    two = found.only((table[3], table[0]))
+    assert two.label_table == (table[3], table[0])
+    np.testing.assert_array_equal(two.truth, predictions.truth[:, [3, 0]])
+    assert two.sigma.shape == (len(predictions), 2)
+    with h5py.File(path, "a") as file:
+        del file.attrs["label_table"]
+    with pytest.raises(InputError, match="labels logg, m_h, alpha_m, age and does not say what"):
         read_predictions(path)

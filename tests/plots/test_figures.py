@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from aspgap_jax import labels, plots
+from aspgap_jax import plots
 from aspgap_jax.errors import InputError
 from aspgap_jax.labels import LABELS
 from support.panels import panels, texts
@@ -111,14 +111,14 @@ def test_chi_distribution_counts_the_stars_beyond_its_range() -> None:
         assert max(fit.get_ydata()) == pytest.approx(1 / np.sqrt(2 * np.pi) / core, rel=1e-3)
 
 
-def test_a_fifth_label_gets_a_panel(stars, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fifth_label_gets_a_panel(stars) -> None:
     fifth = dataclasses.replace(LABELS[-1], name="c_fe", symbol="[C/Fe]")
-    monkeypatch.setattr(labels, "LABELS", (*LABELS, fifth))
+    table = (*LABELS, fifth)
     truth, prediction, sigma = (np.concatenate([each, each[:, 3:]], axis=1) for each in stars)
     for figure in (
-        plots.one_to_one(prediction, truth),
-        plots.one_to_one_by_sigma(prediction, sigma, truth),
-        plots.chi_distribution((truth - prediction) / sigma),
+        plots.one_to_one(prediction, truth, table=table),
+        plots.one_to_one_by_sigma(prediction, sigma, truth, table=table),
+        plots.chi_distribution((truth - prediction) / sigma, table=table),
     ):
         assert len(panels(figure)) == 5
         assert "[C/Fe]" in panels(figure)[4].get_xlabel()

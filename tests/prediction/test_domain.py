@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from aspgap_jax.flags import bit
+from aspgap_jax.labels import LABELS
 from aspgap_jax.prediction import domain as domains
 from aspgap_jax.prediction.domain import SCORES, Domain, fit_domain, fit_latents, fit_thresholds
 from aspgap_jax.prediction.uncertainty import Moments
+from aspgap_jax.preprocessing.scaling import RobustScaler
 
 N_XP, RANK = 40, 6
 
@@ -129,6 +131,50 @@ def test_hull_has_forty_directions_and_no_opposite_pair() -> None:
     cosines = directions @ directions.T - 2 * np.eye(40)
     assert np.abs(cosines).max() <= 1 + 1e-9
     assert (cosines > -1 + 1e-9)[~np.eye(40, dtype=bool)].all()
+
+
+def test_of_many_labels_the_hull_takes_pairs() -> None:
+    directions = domains.hull_directions(9)
+    assert directions.shape == (9 + 9 * 8, 9)
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1)
+    cosines = directions @ directions.T
+    assert (np.abs(cosines)[~np.eye(81, dtype=bool)] < 1 - 1e-9).all()
+
+
+def test_the_hull_of_stars_that_lack_labels_is_that_of_those_that_have_them() -> None:
+    """Labels 0 and 1 go together; no star has labels 2 and 3 both."""
+    x = np.random.default_rng(1).normal(size=2_000)
+    scaled = np.stack([x, x, x, -x], axis=1)
+    scaled[::2, 2], scaled[1::2, 3] = np.nan, np.nan
+    low, high = domains._label_hull(scaled)
+    for k, row in enumerate(domains.hull_directions()):
+        have = np.isfinite(scaled[:, row != 0]).all(axis=1)
+        if not have.any():
+            assert (low[k], high[k]) == (-np.inf, np.inf)
+            continue
+        along = scaled[have][:, row != 0] @ row[row != 0]
+        assert low[k] == pytest.approx(np.percentile(along, domains.HULL_TAIL))
+        assert high[k] == pytest.approx(np.percentile(along, 100 - domains.HULL_TAIL))
+
+
+def test_scores_of_labels_that_are_not_there_flag_no_star(domain: Domain) -> None:
+    """Three labels without Teff; the second path knows the first alone."""
+    table = LABELS[1:]
+    three = domain._replace(
+        labels=RobustScaler(*(part[1:] for part in domain.labels)),
+        hull_low=jnp.full(13, -jnp.inf), hull_high=jnp.full(13, jnp.inf),
+    )  # fmt: skip
+    mean, sigma = jnp.asarray([[2.0, 0.0, 0.1]]), jnp.ones((1, 3))
+    xp, error = (jnp.asarray(part) for part in made_up_spectra(1, 0))
+    found = domains.all_scores(
+        three, spectrum_scores(three, xp, error), Moments(mean, sigma, 0 * sigma),
+        mean + jnp.asarray([[3.0, 1e3, 1e3]]), jnp.ones(1), jnp.ones(1), jnp.ones(1),
+        table, ("logg",),
+    )  # fmt: skip
+    scores = dict(zip([s.name for s in SCORES], np.asarray(found)[0], strict=True))
+    assert np.isnan(scores["teff"])
+    assert scores["logg"] == 2.0
+    assert scores["paths"] == pytest.approx(9.0)
 
 
 def test_labels_outside_the_hull_but_inside_every_range(domain: Domain) -> None:

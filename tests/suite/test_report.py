@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from aspgap_jax import labels
 from aspgap_jax.errors import InputError
 from aspgap_jax.labels import LABELS
 from aspgap_jax.suite.report import Entry, Picture, study_section, write_report, write_validation
@@ -79,14 +78,12 @@ def test_the_papers_numbers_carry_their_source(tmp_path: Path) -> None:
     assert "not directly comparable" in text
 
 
-def test_a_label_unknown_to_the_paper_has_no_paper_number(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(labels, "LABELS", (*LABELS, replace(LABELS[-1], name="c_fe")))
+def test_a_label_unknown_to_the_paper_has_no_paper_number(tmp_path: Path) -> None:
+    own = (*LABELS, replace(LABELS[-1], name="c_fe"))
     table = metrics()
     for group in table.values():
         group["c_fe"] = group["m_h"]
-    page = write(tmp_path / "report.html", metrics=table, paper=True)
+    page = write(tmp_path / "report.html", metrics=table, paper=True, labels=own)
     assert [row[3:5] for row in page.rows if row[0] == "c_fe"] == [["48.040", ""], ["-", ""]]
 
 

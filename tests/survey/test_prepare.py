@@ -481,3 +481,38 @@ def test_dr2_ids_of_allstar_are_mapped(inputs: Inputs, tmp_path: Path) -> None:
     assert main(command) == 2
     assert main([*command, "--id-release", "dr2", "--id-map", str(mapping)]) == 0
     assert sorted(read_training_store(inputs.out).source_id.tolist()) == sorted(IDS)
+
+
+def test_own_labels_are_kept_beside_the_papers(
+    inputs: Inputs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """[C/Fe] of the label table, and an age with one error for all from a column of its own."""
+    ages = np.linspace(1.0, 11.0, 6)
+    columns = allstar_columns(
+        IDS, C_FE=np.linspace(-0.2, 0.2, 6), C_FE_ERR=np.full(6, 0.03), AGE_ML=ages
+    )
+    columns["C_FE"][2] = -9999.0
+    write_allstar(inputs.allstar, columns)
+    own = tmp_path / "own.toml"
+    own.write_text('[age]\nunit = "Gyr"\noutlier = 2.0\ncolumn = "AGE_ML"\nerror = 1.5\n')
+    words = ["prepare", str(inputs.xp), "--allstar", str(inputs.allstar), "--out", str(inputs.out)]
+    words += ["--label-table", str(own)]
+    assert main([*words, "--labels", "teff,c_fe,age"]) == 0
+    stars = read_training_store(inputs.out)
+    assert labels.names(stars.label_table) == ("teff", "c_fe", "age")
+    assert stars.label_table[2].unit == "Gyr"
+    row = [IDS.index(star) for star in stars.source_id]
+    assert sorted(row) == [0, 1, 3, 4, 5], "one has no [C/Fe]"
+    np.testing.assert_array_equal(stars.labels[:, 2], ages[row].astype(np.float32))
+    np.testing.assert_array_equal(stars.label_error[0], np.float32([10.0, 0.03, 1.5]))
+    # Table 1 went on with what is not trained.
+    np.testing.assert_array_equal(stars.columns["m_h"], np.float32(-0.1))
+    np.testing.assert_array_equal(stars.columns["e_alpha_m"], np.float32(0.01))
+    again = [*words, "--overwrite", "--missing-labels", "keep"]
+    assert main([*again, "--labels", "teff,c_fe,age"]) == 0
+    assert len(read_training_store(inputs.out)) == 6
+    capsys.readouterr()
+    assert main([*again, "--labels", "teff,n_fe"]) == 2
+    assert "no column N_FE for the label n_fe (near: c_fe" in capsys.readouterr().err
+    assert main(again) == 2
+    assert "name the labels too, with --labels" in capsys.readouterr().err

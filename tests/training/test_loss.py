@@ -325,3 +325,21 @@ def test_four_devices_pool_the_moments_of_stars_that_have_a_label() -> None:
         np.testing.assert_allclose(
             getattr(pooled, name), np.full(4, getattr(whole, name)), rtol=2e-5
         )
+
+
+def test_labels_that_the_decoder_does_not_know_are_the_other_branch_s_alone() -> None:
+    """Label 2 counts as if alpha_1 were the sum of both weights and alpha_2 were 0."""
+    outputs, labels, error, weight, params = made_up()
+    cfg = Loss(alpha_xp=0.7, alpha_apogee=0.2)
+    terms = loss.loss_terms(
+        outputs, labels, error, weight, params, jnp.array(50.0), weights(cfg), cfg,
+        taught=(True, True, False, True),
+    )  # fmt: skip
+    mean, log_sigma, apogee, y, sigma = in_float64(*outputs[:3], labels, error)
+    real = np.asarray(weight) == 1
+    s2 = sigma**2 + np.exp(2 * log_sigma)
+    first, second = np.array([0.7, 0.7, 0.9, 0.7]), np.array([0.2, 0.2, 0.0, 0.2])
+    nll = (first / 2 * (y - mean) ** 2 / s2 + 0.5 * np.log(s2)).sum(axis=1)[real].mean()
+    branch = (second / 2 * (y - apogee) ** 2 / s2).sum(axis=1)[real].mean()
+    np.testing.assert_allclose(terms.nll, nll, rtol=1e-5)
+    np.testing.assert_allclose(terms.branch, branch, rtol=1e-5)

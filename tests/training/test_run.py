@@ -44,7 +44,7 @@ from aspgap_jax.training.step import EpochSummary, TrainState
 from support import TESTS
 from support.bundles import mixture, predicted_by_hand
 from support.cannon_files import made_up_cannon
-from support.made_up import made_up_stars
+from support.made_up import made_up_stars, quick_spectra
 
 CFG = Config(
     model=Model(
@@ -64,13 +64,6 @@ CFG = Config(
 
 ALWAYS = Execution(devices=1, checkpoint_seconds=0.0)
 """Save after every epoch."""
-
-
-def quick_spectra(at: np.ndarray, lines: object, progress: bool) -> np.ndarray:
-    """In place of the line synthesis, which has tests of its own."""
-    low, high = np.array([label.limits for label in labels.LABELS]).T
-    mixture = np.random.default_rng(4).normal(size=(len(labels.LABELS), N_PIXELS))
-    return (0.9 + 0.05 * np.tanh((at - low) / (high - low) @ mixture)).astype(np.float32)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -465,7 +458,7 @@ from aspgap_jax.training.run import Settings, cross_validate
 from aspgap_jax.config import Execution, from_json
 from aspgap_jax.survey.store import write_training_store
 from support.cannon_files import made_up_cannon
-from support.made_up import made_up_stars
+from support.made_up import made_up_stars, quick_spectra
 
 folder = Path(sys.argv[1])
 write_training_store(folder / "five.h5", made_up_stars())
