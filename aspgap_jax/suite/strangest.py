@@ -6,6 +6,7 @@ import numpy as np
 
 from aspgap_jax import plots
 from aspgap_jax.errors import InputError
+from aspgap_jax.labels import names
 from aspgap_jax.prediction.bundle import load_bundle
 from aspgap_jax.prediction.out_of_fold import label_unseen
 from aspgap_jax.preprocessing.folds import unseen_stars
@@ -30,6 +31,8 @@ def strangest_stars(inputs: Inputs) -> Result:
         bundle, info = load_bundle(inputs.folder)
     except InputError as error:
         raise Missing(f"needs the bundle of the run: {error}") from error
+    if info.label_names != names():
+        raise Missing(f"needs networks of {', '.join(names())}, and no further labels")
     stars = inputs.stars
     unseen = unseen_stars(stars.source_id, info.members, info.config)
     rows = np.flatnonzero(unseen.any(axis=0))

@@ -176,8 +176,13 @@ def describe_star(
         The numbers of the card.
 
     Raises:
-        InputError: the bundle takes no such spectra.
+        InputError: the bundle takes no such spectra, or has other labels than the paper's.
     """
+    if info.label_names != labels.names():
+        raise InputError(
+            f"a card draws {', '.join(labels.names())}; the bundle is for "
+            f"{', '.join(info.label_names)}: take another bundle"
+        )
     check_release(info.representation, info.release, star)
     check_spectra(info, star.representation, star.coefficients.shape[1])
     cfg, options, said = info.config, label_options(star, DEFAULT), list(notes)
