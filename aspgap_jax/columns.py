@@ -220,7 +220,7 @@ def trust_columns(table: labels.LabelSet) -> tuple[ColumnSpec, ...]:
 
 
 COLUMNS = catalogue_columns(labels.LABELS)
-"""Table 2."""
+"""The paper's Table 2, in its order."""
 
 TRUST = trust_columns(labels.LABELS)
 """What stands beside Table 2, for its labels."""
