@@ -333,7 +333,7 @@ def with_labels(config: Config, labels: LabelSet) -> Config:
         The config, its networks as wide as these labels need.
     """
     model = dataclasses.replace(config.model, n_labels=len(labels))
-    return dataclasses.replace(config, labels=labels, model=model)
+    return dataclasses.replace(config, labels=labels, model=model, taught=None)
 
 
 @dataclass(frozen=True)

@@ -80,13 +80,24 @@ class Start:
     preset: Annotated[str, PRESET] = DEFAULT_PRESET
     config_file: Annotated[Path | None, tyro.conf.arg(name="config", metavar="FILE.json")] = None
     """Take the settings to start from out of a file instead."""
+    init_from: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Fine-tune: networks start from those of a run, or of a bundle with its networks, and the
+    settings from its. For other labels (--labels) its heads are left out."""
 
     def settings(self) -> Config:
         """The settings that this asks for.
 
         Raises:
-            InputError: no such preset, a file that cannot be read, or both are given.
+            InputError: no such preset, a file or bundle that cannot be read, or two are given.
         """
+        if self.init_from is not None:
+            if self.preset != DEFAULT_PRESET or self.config_file is not None:
+                raise InputError(
+                    "--init-from starts from the bundle's settings: leave out --preset and --config"
+                )
+            from aspgap_jax.prediction.bundle import load_info
+
+            return load_info(self.init_from).config
         if self.preset not in PRESETS:
             known = ", ".join(PRESETS)
             raise InputError(f"--preset {self.preset}: no such preset; one of {known}")

@@ -43,11 +43,13 @@ class _Run(Configured, OwnLabels, _Place):
         from aspgap_jax.training.run import Settings
 
         config = with_labels(self.config, self.chosen(self.config.labels))
-        if self.decoder_spectra is None:
-            return Settings(data, self.select, folds, config)
-        check_files([self.decoder_spectra], "--decoder-spectra")
-        load_cannon(self.decoder_spectra)
-        return Settings(data, self.select, folds, config, str(self.decoder_spectra))
+        cannon, init_from = (
+            None if path is None else str(path) for path in (self.decoder_spectra, self.init_from)
+        )
+        if self.decoder_spectra is not None:
+            check_files([self.decoder_spectra], "--decoder-spectra")
+            load_cannon(self.decoder_spectra)
+        return Settings(data, self.select, folds, config, cannon, init_from)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,7 @@ __all__ = [
     "hallucinator_of",
     "load_bundle",
     "load_hallucinator",
+    "load_info",
     "load_networks",
     "released_bundle",
     "save_bundle",
@@ -221,6 +222,21 @@ def load_bundle(folder: Path | None = None) -> tuple[Bundle, BundleInfo]:
     """
     folder, info = _open(folder)
     return load_arrays(folder / "arrays", Bundle), info
+
+
+def load_info(folder: Path | None = None) -> BundleInfo:
+    """What a bundle is, without its arrays.
+
+    Args:
+        folder: of a bundle or of a run; ``None`` for the bundle that comes with the package.
+
+    Returns:
+        Its description.
+
+    Raises:
+        InputError: there is none, or it is damaged or of an older format.
+    """
+    return _open(folder)[1]
 
 
 def load_networks(folder: Path | None = None) -> tuple[Networks, BundleInfo]:

@@ -21,8 +21,10 @@ from aspgap_jax.labels import LABELS, LabelSet, names
 from aspgap_jax.model import Variables
 from aspgap_jax.preprocessing.device import Stars
 from aspgap_jax.preprocessing.folds import FoldRows
+from aspgap_jax.preprocessing.representation import Whitened
 from aspgap_jax.preprocessing.scaling import (
     LABEL_RANGE,
+    RobustScaler,
     Scalers,
     fit_representation,
     fit_scaler,
@@ -64,7 +66,11 @@ class Member(NamedTuple):
 
 
 def fit_scalers(
-    device: Stars, rows: tuple[FoldRows, ...], cfg: Data, labels: LabelSet = LABELS
+    device: Stars,
+    rows: tuple[FoldRows, ...],
+    cfg: Data,
+    labels: LabelSet = LABELS,
+    inputs: RobustScaler | Whitened | None = None,
 ) -> Scalers:
     """Scalers of every split, fitted to its own training stars ``[split, ...]``.
 
@@ -73,6 +79,7 @@ def fit_scalers(
         rows: of every split.
         cfg: the representation of a spectrum.
         labels: what the labels are.
+        inputs: the representations of spectra, where they are not to be fitted ``[split, ...]``.
 
     Returns:
         Scalers of spectra and labels, stacked.
@@ -81,10 +88,12 @@ def fit_scalers(
     return stack(
         [
             Scalers(
-                xp=fit_representation(xp[r.fit], error[r.fit], cfg),
+                xp=fit_representation(xp[r.fit], error[r.fit], cfg)
+                if inputs is None
+                else jax.tree.map(lambda leaf, i=i: leaf[i], inputs),
                 labels=fit_scaler(truth[r.fit], LABEL_RANGE, names=names(labels), gaps=True),
             )
-            for r in rows
+            for i, r in enumerate(rows)
         ]
     )
 

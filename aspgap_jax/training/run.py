@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from aspgap_jax import labels
@@ -79,6 +80,7 @@ from aspgap_jax.training.decoder_spectra import (
     real_spectra,
     teachable,
 )
+from aspgap_jax.training.inheritance import inherit, inherited_params
 from aspgap_jax.training.loop import init_states
 from aspgap_jax.training.members import check_memory, fit_scalers, make_members
 from aspgap_jax.training.pretraining import Pretrained, init_pretraining
@@ -104,6 +106,8 @@ class Settings:
         config: everything else.
         decoder_spectra: file of a Cannon that emulates the APOGEE decoder's spectra; without,
             they are the training set's real ones, or else synthesised.
+        init_from: folder of the run or bundle whose networks those of this one start from
+            (:mod:`aspgap_jax.training.inheritance`).
     """
 
     data: str
@@ -111,6 +115,7 @@ class Settings:
     folds: bool
     config: Config
     decoder_spectra: str | None = None
+    init_from: str | None = None
 
     def to_json(self) -> str:
         """As ``run.json`` of a run holds them."""
@@ -258,9 +263,18 @@ def _train(
     check_memory(cfg, len(members), stars.xp.shape[1])
     rows = folds.split_rows(stars, cfg, splits)
     device = to_device(stars, cfg.data.magnitude_exponent)
-    scalers = fit_scalers(device, rows, cfg.data, cfg.labels)
+    heir = None
+    if settings.init_from is not None:
+        heir = inherit(Path(settings.init_from), cfg, stars, splits)
+        processes.announce(heir.words)
+    inputs = None if heir is None else heir.of_split.scalers.xp
+    scalers = fit_scalers(device, rows, cfg.data, cfg.labels, inputs)
     what = described(settings)
-    cfg = replace(cfg, taught=teachable(cfg.labels, what))
+    taught = teachable(cfg.labels, what)
+    if heir is not None and heir.same_labels:
+        scalers = heir.of_split.scalers
+        what, taught = heir.info.apogee_spectra, heir.info.config.taught
+    cfg = replace(cfg, taught=taught)
     what = NONE if cfg.taught == () else what
     safety = Safety(folder, cfg, scalers, execution, interruption)
     # Only now: the data have been read, and the cuts and folds hold.
@@ -284,7 +298,9 @@ def _train(
     template = pretraining.unfilled(
         cfg, n_splits=len(splits), n_labels=len(cfg.labels), n_pixels=N_PIXELS
     )
-    if cfg.taught is None:
+    if heir is not None and heir.same_labels:
+        pretrained = template._replace(decoder=heir.of_split.decoder)
+    elif cfg.taught is None:
         pretrained = processes.by_main(pretrain) or template
     else:
         untaught = [n for n in labels.names(cfg.labels) if n not in cfg.taught]
@@ -297,6 +313,10 @@ def _train(
     pretrained = parallel.on_device(processes.from_main(pretrained, template))
     joint, recipe = make_members(rows, scalers, pretrained, cfg), recipe_of(cfg)
     fresh = init_states(joint, recipe)
+    if heir is not None:
+        begin = inherited_params(fresh.params, heir)
+        # Copies: the state is donated, and one buffer cannot be donated twice.
+        fresh = fresh._replace(params=begin, best_params=jax.tree.map(jnp.copy, begin))
     with safe_training(safety, fresh, members, layout) as (start, after_epoch):
         states = loop.fit(
             device, joint, recipe, start=start, after_epoch=after_epoch, layout=layout
@@ -446,7 +466,7 @@ def parameter_count(networks: Networks) -> int:
 def _predictions(stars: TrainingSet, found: StarLabels, cfg: Config) -> Predictions:
     row, column = np.triu_indices(found.mean.shape[1], 1)
     pairs = np.asarray(found.correlation)[:, row, column].T
-    names = (spec.name for spec in correlation_columns())
+    names = (spec.name for spec in correlation_columns(stars.label_table))
     return Predictions(
         source_id=stars.source_id,
         fold=fold_of(stars.source_id, cfg.cv.folds),

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +38,6 @@ from aspgap_jax.training import run as running
 from aspgap_jax.training.run import Settings, cross_validate, decoder_spectra, train
 from aspgap_jax.training.spectra_batches import training_count
 from aspgap_jax.training.step import EpochSummary, TrainState
-from support import TESTS
 from support.bundles import mixture, predicted_by_hand
 from support.cannon_files import made_up_cannon
 from support.made_up import made_up_stars, quick_spectra
@@ -436,54 +432,6 @@ def test_a_corrupt_bundle_is_one_clear_line(run: Path, tmp_path: Path) -> None:
     (copy / "bundle.json").write_text("{}")
     with pytest.raises(InputError, match="no valid bundle description"):
         load_bundle(copy)
-
-
-FIVE_LABELS = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-
-from aspgap_jax import labels
-
-# The one row, added before anything else of the package is imported.
-labels.LABELS += (
-    labels.Label(
-        name="c_m", symbol="[C/M]", unit="dex", outlier=labels.Outlier(0.1),
-        catalogue="com_xp", description="Carbon abundance", sample="c_m", apogee="C_M",
-        limits=(-0.6, 0.6), max_error=0.05, decimals=3,
-    ),
-)
-from aspgap_jax.suite import evaluation
-from aspgap_jax.training.run import Settings, cross_validate
-from aspgap_jax.config import Execution, from_json
-from aspgap_jax.survey.store import write_training_store
-from support.cannon_files import made_up_cannon
-from support.made_up import made_up_stars, quick_spectra
-
-folder = Path(sys.argv[1])
-write_training_store(folder / "five.h5", made_up_stars())
-settings = Settings(str(folder / "five.h5"), "usable", True, from_json(sys.argv[2]))
-predictions = cross_validate(folder / "run", settings, Execution(devices=1))
-print(predictions.prediction.shape)
-print(evaluation.evaluate(folder / "run"))
-"""
-
-
-def test_another_label_is_one_row_and_no_other_change(tmp_path: Path) -> None:
-    cfg = replace(CFG, cv=CrossValidation(), train=replace(CFG.train, epochs=2))
-    done = subprocess.run(
-        [sys.executable, "-c", FIVE_LABELS, str(tmp_path), to_json(cfg)],
-        env=os.environ | {"PYTHONPATH": str(TESTS)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"({len(made_up_stars())}, 5)" in done.stdout
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert list(metrics["all"]) == ["teff", "logg", "m_h", "alpha_m", "c_m"]
-    with h5py.File(tmp_path / "run" / "catalogue.h5") as file:
-        assert {"com_xp", "e_com_xp"} <= set(file)
 
 
 def test_a_run_with_a_basis_and_a_cannon(
