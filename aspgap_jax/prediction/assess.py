@@ -73,7 +73,7 @@ def assess(
         ln_snr=jnp.asarray([by_noise.min(), by_noise.max()], jnp.float32),
         thresholds=jnp.asarray(domains.fit_thresholds(scores), jnp.float32),
     )
-    calibration, correlation = fit_errors(found, held_out.labels, held_out.label_error)
+    calibration, correlation = fit_errors(found, held_out.labels, held_out.label_error, cfg.labels)
     return bundle._replace(domain=domain, calibration=calibration, correlation=correlation)
 
 

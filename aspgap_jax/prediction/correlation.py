@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aspgap_jax import labels
+from aspgap_jax.labels import LABELS, LabelSet, index, names
 from aspgap_jax.typing import Array, Float, Labels
 
 __all__ = [
@@ -64,6 +64,7 @@ def fit_correlation(
     residual: Float[np.ndarray, "star label"],
     sigma: Float[np.ndarray, "star label"],
     label_error: Float[np.ndarray, "star label"],
+    table: LabelSet = LABELS,
 ) -> Correlation:
     """Fit to stars that no network was trained on.
 
@@ -75,16 +76,17 @@ def fit_correlation(
         residual: prediction - truth.
         sigma: calibrated uncertainties.
         label_error: the 1-sigma errors of the truth.
+        table: what the labels are; without Teff there is one knot.
 
     Returns:
-        The correlations.
+        The correlations, of the stars that have all labels.
     """
     arrays = [np.asarray(a, np.float64) for a in (mean, residual, sigma, label_error)]
     known = np.isfinite(arrays).all(axis=(0, 2))
     mean, residual, sigma, label_error = (a[known] for a in arrays)
     if not len(mean):
         return no_correlation(mean.shape[1])
-    teff = mean[:, labels.index("teff")]
+    teff = mean[:, index("teff", table)] if "teff" in names(table) else np.zeros(len(mean))
     knots = np.unique(np.quantile(teff, QUANTILES))
     z = np.clip(residual / sigma, -OUTLIER, OUTLIER)
     noise = np.square(label_error / sigma)
@@ -109,17 +111,20 @@ def _correlation_matrix(covariance: Float[np.ndarray, "label label"]) -> np.ndar
     return np.asarray(mended / np.outer(scale, scale))
 
 
-def correlation_of(correlation: Correlation, mean: Labels) -> Float[Array, "star label label"]:
+def correlation_of(
+    correlation: Correlation, mean: Labels, table: LabelSet = LABELS
+) -> Float[Array, "star label label"]:
     """Correlation matrices of stars.
 
     Args:
         correlation: of :func:`fit_correlation`.
         mean: predicted labels.
+        table: what they are.
 
     Returns:
         ``[star, label, label]``; NaN where Teff is.
     """
-    teff = mean[:, labels.index("teff")]
+    teff = mean[:, index("teff", table)] if "teff" in names(table) else jnp.zeros(len(mean))
     n_labels = correlation.matrix.shape[-1]
     flat = correlation.matrix.reshape(len(correlation.teff), -1)
     between = jax.vmap(lambda column: jnp.interp(teff, correlation.teff, column), 1, 1)(flat)

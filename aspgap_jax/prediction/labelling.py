@@ -314,7 +314,7 @@ def label_stars(
         correlation=jnp.where(
             (no_labels | failed)[:, None, None],
             jnp.nan,
-            correlation_of(bundle.correlation, moments.mean),
+            correlation_of(bundle.correlation, moments.mean, cfg.labels),
         ),
         aleatoric=shown(moments.aleatoric),
         epistemic=shown(moments.epistemic),

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from tqdm import tqdm
 
 from aspgap_jax.config import Config, PredictOptions
+from aspgap_jax.labels import LABELS, LabelSet
 from aspgap_jax.prediction.batches import DEFAULT, label_options, star_batch
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo
 from aspgap_jax.prediction.correlation import Correlation, correlation_of, fit_correlation
@@ -101,10 +102,11 @@ def out_of_fold(bundle: Bundle, info: BundleInfo, stars: TrainingSet) -> StarLab
             jax.tree.map(lambda leaf, others=~own: leaf[others], found),
             stars.labels[~own],
             stars.label_error[~own],
+            cfg.labels,
         )
         here: StarLabels = jax.tree.map(lambda leaf, own=own: jnp.asarray(leaf[own]), found)
         sigma[own] = calibrate(calibration, jnp.hypot(here.aleatoric, here.epistemic), here.ln_snr)
-        correlation[own] = correlation_of(correlated, here.mean)
+        correlation[own] = correlation_of(correlated, here.mean, cfg.labels)
     return found._replace(sigma=jnp.asarray(sigma), correlation=jnp.asarray(correlation))
 
 
@@ -112,6 +114,7 @@ def fit_errors(
     found: StarLabels,
     truth: Float[np.ndarray, "star label"],
     truth_error: Float[np.ndarray, "star label"],
+    table: LabelSet = LABELS,
 ) -> tuple[Calibration, Correlation]:
     """How large the errors of labels are, and how they go together.
 
@@ -119,6 +122,7 @@ def fit_errors(
         found: labels of stars by networks that had not seen them.
         truth: the measured labels.
         truth_error: their 1-sigma errors.
+        table: what the labels are.
 
     Returns:
         The calibration of the uncertainties, and the correlations of those calibrated.
@@ -130,4 +134,4 @@ def fit_errors(
     raw, residual = np.hypot(found.aleatoric, found.epistemic), mean - truth
     calibration = fit_calibration(residual, raw, truth_error, ln_snr)
     sigma = np.asarray(calibrate(calibration, jnp.asarray(raw), jnp.asarray(found.ln_snr)))
-    return calibration, fit_correlation(mean, residual, sigma, truth_error)
+    return calibration, fit_correlation(mean, residual, sigma, truth_error, table)

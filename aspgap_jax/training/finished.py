@@ -10,9 +10,13 @@ from typing import Any
 
 from astropy.table import Table
 
-from aspgap_jax import labels
 from aspgap_jax.catalogue.predictions import read_predictions
-from aspgap_jax.columns import COLUMNS, TRUST, ColumnSpec, label_columns
+from aspgap_jax.columns import (
+    ColumnSpec,
+    catalogue_columns,
+    label_columns,
+    trust_columns,
+)
 from aspgap_jax.config import Config
 from aspgap_jax.errors import InputError
 from aspgap_jax.prediction.answers import as_table
@@ -79,7 +83,8 @@ class FinishedRun:
                 f"`aspgap crossval` makes them"
             )
         found = read_predictions(self.path / "predictions.h5")
-        known = {spec.name: spec for spec in (*COLUMNS, *TRUST)}
+        table = found.label_table
+        known = {spec.name: spec for spec in (*catalogue_columns(table), *trust_columns(table))}
         specs: list[ColumnSpec] = [known["source_id"], _plain("fold", found.fold)]
         columns: dict[str, Any] = {"source_id": found.source_id, "fold": found.fold}
         for prefix, values in (
@@ -88,14 +93,14 @@ class FinishedRun:
             ("spread_", found.epistemic),
             ("noise_", found.aleatoric),
         ):
-            named = label_columns(prefix, "{}")
+            named = label_columns(prefix, "{}", table=table)
             specs += [known[spec.name] for spec in named]
             columns |= {spec.name: v for spec, v in zip(named, values.T, strict=True)}
         for prefix, values, words in (
             ("", found.truth, "{} of the training set"),
             ("e_", found.truth_error, "Error in {} of the training set"),
         ):
-            for row, value in zip(labels.LABELS, values.T, strict=True):
+            for row, value in zip(table, values.T, strict=True):
                 name = f"{prefix}{row.name}"
                 specs.append(_plain(name, value, row.unit, words.format(row.description)))
                 columns[name] = value
@@ -132,7 +137,9 @@ class FinishedRun:
         Raises:
             InputError: they are no longer where they were.
         """
-        return load_stars(self.data, self.select, self.config.data.missing_labels)
+        return load_stars(
+            self.data, self.select, self.config.data.missing_labels, self.config.labels
+        )
 
     def predictor(self) -> Predictor:
         """Its bundle, ready to predict."""
