@@ -131,7 +131,7 @@ def teachable(table: LabelSet, what: str) -> tuple[str, ...] | None:
         what: :data:`REAL`, :data:`EMULATED` or :data:`CANNON`.
 
     Returns:
-        As :attr:`aspgap_jax.config.Config.taught` has it: ``None`` for all.
+        As the ``taught`` of :class:`aspgap_jax.config.Config` has it: ``None`` for all.
     """
     if what == REAL or names(table) == names():
         return None

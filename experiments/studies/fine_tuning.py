@@ -7,7 +7,8 @@ trainings from scratch on as many stars, and on more. All are tested on the same
 the sample, which none has seen; every number of stars is drawn several times.
 
 Run: python experiments/studies/fine_tuning.py --out runs/fine-tuning
-EXPECT
+Expect: a table of rms and MAD scatter over the draws, beside the spread of the label itself, and
+some ten minutes on an idle core.
 """
 
 from __future__ import annotations
