@@ -251,6 +251,12 @@ def learning_curves(
             key.split("_", 1)[1] for key in keys if key.split("_", 1)[0] in splits and "_" in key
         )
     )
+    # A term that is nothing throughout is not in this objective.
+    terms = [
+        term
+        for term in terms
+        if any(row.get(f"{s}_{term}", 0.0) for row in history for s in splits)
+    ]
     if not terms:
         raise ValueError("the history has no train_ or valid_ term to draw")
     runs: dict[int, list[Mapping[str, float | int]]] = {}

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 
 from aspgap_jax import flags, labels, model
 from aspgap_jax.apstar import N_PIXELS
+from aspgap_jax.basis import has_basis
 from aspgap_jax.config import Config, Model
 from aspgap_jax.errors import InputError
 from aspgap_jax.model import Absorbed
@@ -419,4 +420,9 @@ def _hallucinated(
     if len(found) != N_PIXELS:
         said.append(f"no hallucinated spectrum: it has {len(found)} pixels, apStar {N_PIXELS}")
         return None
+    if not has_basis(hallucinator.last):
+        said.append(
+            "this hallucinator has no basis: only what the APOGEE decoder reads of its spectrum "
+            "is held to anything, and the rest is noise"
+        )
     return found

@@ -154,7 +154,13 @@ def test_a_narrow_figure_is_half_as_wide_and_has_its_panels_below_each_other(sta
 
 def test_learning_curves_have_a_panel_a_term_and_a_line_a_member() -> None:
     history = [
-        {"epoch": epoch, "member": member, "train_nll": 1 / epoch, "train_l1": 5.0}
+        {
+            "epoch": epoch,
+            "member": member,
+            "train_nll": 1 / epoch,
+            "train_l1": 5.0,
+            "train_prior": 0.0,
+        }
         | ({"valid_nll": 2 / epoch} if epoch % 2 == 0 else {})
         for member in (0, 1)
         for epoch in range(1, 7)
