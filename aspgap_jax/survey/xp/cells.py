@@ -24,6 +24,8 @@ __all__ = [
     "scalar_cells",
 ]
 
+DESIGNATION = re.compile(r"gaia e?dr[3-9] (\d{1,19})", re.IGNORECASE)
+
 NULLS = frozenset({"", "null", "nan", "none", "--", "masked", "<na>"})
 BRACKETS = {"[": "]", "(": ")", "{": "}"}
 # What Python shows around the numbers of an array or of a list of NumPy's scalars.
@@ -108,7 +110,8 @@ def as_list(name: str, cell: str) -> np.ndarray | None:
 def id_of(value: Any) -> int | str | None:
     """A source id as an integer, where the cell is unambiguously one; else what it is.
 
-    A floating-point number counts if it is a whole one below 2**53, where each has its own.
+    A floating-point number counts if it is a whole one below 2**53, where each has its own; a
+    designation (``Gaia DR3 5853498713190525696``) if it is of DR3 or later.
 
     Args:
         value: a cell of any reader.
@@ -120,6 +123,8 @@ def id_of(value: Any) -> int | str | None:
         value = value.decode("utf-8", "replace")
     if isinstance(value, str):
         text = value.strip()
+        if named := DESIGNATION.fullmatch(text):
+            return int(named[1])
         return int(text) if text.isascii() and text.isdigit() else text or None
     if isinstance(value, bool | np.bool_):
         return str(value)

@@ -47,6 +47,8 @@ NAMED_ID = re.compile(r"gaia[ _-]?e?dr[ _-]?[3-9][ _-]+(\d{6,19})(?!\d)", re.IGN
 ANY_ID = re.compile(r"(?<!\d)(\d{10,19})(?!\d)")
 # GaiaXPy's `convert` names the band of a row so.
 BAND_OF_ROW = "xp"
+# "Gaia DR3 5853498713190525696", the only column of ids of some tables.
+DESIGNATION = "designation"
 
 
 SPECTRAL = {*SAMPLED, *(f"{band}_{what}" for band in BANDS for what in (COEFFICIENTS, ERRORS))}
@@ -133,6 +135,7 @@ class Plan:
             and self.ids is None
             and self.twins is None
             and self.grid_column is None
+            and not str(self.source.get(SOURCE_ID)).lower().startswith(DESIGNATION)
         )
 
 
@@ -200,6 +203,8 @@ def _columns(names: Names, notes: Notes) -> dict[str, str | Series]:
     for name in (SOURCE_ID, *G_MAG, RUWE):
         if (column := names.find(name)) is not None:
             found[name] = column
+    if SOURCE_ID not in found and (column := names.find(DESIGNATION)) is not None:
+        found[SOURCE_ID] = column
     for band in BANDS:
         for quantity in (COEFFICIENTS, ERRORS, CORRELATIONS):
             name = f"{band}_{quantity}"

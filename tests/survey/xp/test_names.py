@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from aspgap_jax.errors import InputError
-from aspgap_jax.survey.xp import BANDS
+from aspgap_jax.survey.xp import BANDS, read_xp
 from aspgap_jax.survey.xp.names import Names, numbered
-from support.xp_files import as_table, read_all, same, sampled_star, star, write_bulk
+from support.xp_files import as_table, bulk_text, read_all, same, sampled_star, star, write_bulk
 from support.xp_habits import arrow_table, noted, sampled, table_of, write_arrow, write_tables_fits
 
 
@@ -151,3 +151,26 @@ def test_numbers_are_found_anywhere_in_a_name():
         "flux": (336.0, 338.0),
         "bp_error": (1.0, 2.0),
     }
+
+
+@pytest.mark.parametrize("release", ["Gaia DR3", "Gaia EDR3", "gaia dr4", "Gaia DR2"])
+@pytest.mark.parametrize("kind", ["csv", "fits", "parquet"])
+def test_a_designation_stands_for_the_source_id(tmp_path, release, kind):
+    rows = [star(n) for n in range(1, 4)]
+    for row in rows:
+        row["DESIGNATION"] = f"{release} {row.pop('source_id')}"
+    path = tmp_path / "a"
+    if kind == "csv":
+        path.write_text(bulk_text(rows))
+    elif kind == "fits":
+        table_of(rows).write(path, format="fits")
+    else:
+        write_arrow(path, arrow_table(rows), "parquet")
+    bad = []
+    chunks = list(read_xp(path, on_bad_row=bad.append, on_note=lambda line: None))
+    if release == "Gaia DR2":
+        assert not chunks
+        assert "source_id is 'Gaia DR2 1'" in str(bad[0])
+        return
+    assert not bad
+    assert chunks[0].source_id.tolist() == [1, 2, 3]
