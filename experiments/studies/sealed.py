@@ -57,9 +57,9 @@ class Study:
     """Folder of the runs and of the competitors' labels; what is there is not done again."""
     preset: str = "best"
     """The preset whose numbers are kept in full."""
-    seeds: int = 1
+    seeds: int = 2
     """Its networks."""
-    presets: tuple[str, ...] = ()
+    presets: tuple[str, ...] = ("compact",)
     """Others, of one network, that are compared with it."""
     only: tuple[str, ...] = tuple(competitors.COMPETITORS)
     """Competitors to run."""
