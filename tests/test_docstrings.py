@@ -40,15 +40,8 @@ def lacking(function: ast.FunctionDef, method: bool) -> Iterator[str]:
         yield from (f"no argument {n}" for n in sorted(explained - known) if "*" not in n)
     returns = "" if function.returns is None else ast.unparse(function.returns)
     # A context manager that gives nothing is annotated as an iterator.
-    if (
-        not method
-        and returns not in ("None", "Iterator[None]")
-        and not {*found}
-        & {
-            "Returns",
-            "Yields",
-        }
-    ):
+    silent = method or returns in ("None", "Iterator[None]")
+    if not silent and "Returns" not in found and "Yields" not in found:
         yield "Returns"
     raised = (n for n in ast.walk(function) if isinstance(n, ast.Raise) and n.exc is not None)
     if any(raised) and "Raises" not in found:
