@@ -37,6 +37,8 @@ SPAN = (0.1, 99.9)
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` to ``path``, atomically, as its suffix says.
 
+    Its panels are placed by the first call, and stay there in other formats.
+
     Raises:
         InputError: the suffix is neither ``.png`` nor ``.pdf``.
     """
@@ -46,6 +48,7 @@ def save(figure: Figure, path: Path) -> None:
         )
     with replace_file(path) as temporary:
         figure.savefig(temporary, dpi=DPI)
+    figure.set_layout_engine("none")
 
 
 def new_figure(ratio: float, share: float = 1.0) -> Figure:

@@ -191,6 +191,14 @@ def save_bundle(
         info: what it is.
         networks: as they were trained; without, the folder has half the size or less.
         hallucinator: lets it make spectra all the same, if networks are left out.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> bundle, info = load_bundle()
+        >>> with TemporaryDirectory() as folder:
+        ...     save_bundle(Path(folder) / "bundle", bundle, info)
+        ...     load_bundle(Path(folder) / "bundle")[1] == info
+        True
     """
     folder = folder.absolute()
     if folder.exists():
@@ -219,6 +227,11 @@ def load_bundle(folder: Path | None = None) -> tuple[Bundle, BundleInfo]:
 
     Raises:
         InputError: there is none, it is damaged, or of an older format.
+
+    Examples:
+        >>> bundle, info = load_bundle()
+        >>> info.representation, info.n_xp, info.label_names
+        ('sampled', 343, ('teff', 'logg', 'm_h', 'alpha_m'))
     """
     folder, info = _open(folder)
     return load_arrays(folder / "arrays", Bundle), info

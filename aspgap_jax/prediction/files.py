@@ -106,6 +106,20 @@ def predict_files(
             another process just now, ``gaia`` has none of the stars, or the disk is full.
             What is finished stays, and the same command continues.
         KeyboardInterrupt, Preempted: Ctrl-C, SIGTERM; the same holds.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> import numpy as np
+        >>> from astropy.table import Table
+        >>> from aspgap_jax.prediction.bundle import load_bundle
+        >>> flux = np.full((3, 343), 1e-16)
+        >>> stars = Table({"source_id": [1, 2, 3], "flux": flux, "flux_error": 0.01 * flux})
+        >>> with TemporaryDirectory() as folder:
+        ...     path, out = Path(folder) / "spectra.fits", Path(folder) / "labels"
+        ...     stars.write(path)
+        ...     done = predict_files([str(path)], out, *load_bundle())
+        >>> done.complete, done.total("predicted")
+        (True, 3)
     """
     if out.suffix or out.is_file():
         raise InputError(

@@ -278,6 +278,20 @@ def label_stars(
 
     Raises:
         InputError: correlations are asked for and not given.
+
+    Examples:
+        A spectrum of 1% noise that no star has, by the bundle that comes with the package:
+
+        >>> import numpy as np
+        >>> from aspgap_jax.flags import decode
+        >>> from aspgap_jax.prediction.bundle import load_bundle
+        >>> bundle, info = load_bundle()
+        >>> flux = np.full((1, info.n_xp), 1e-16, np.float32)
+        >>> g_mag, both_bands = np.full(1, 15.0, np.float32), np.ones((1, 2), bool)
+        >>> batch = StarBatch(flux, 0.01 * flux, g_mag, both_bands, ruwe=np.ones(1, np.float32))
+        >>> found = label_stars(bundle, batch, info.config, LabelOptions("sampled"))
+        >>> found.mean.shape, "SPECTRUM_OUTLIER" in decode(int(found.flags[0]))
+        ((1, 4), True)
     """
     if weight is None:
         n_members = bundle.scalers.labels.centre.shape[0]

@@ -269,6 +269,14 @@ def unseen_stars(
 
     Returns:
         ``[member, star]``.
+
+    Examples:
+        Of two members of two folds, each star tests one:
+
+        >>> from aspgap_jax.config import PRESETS
+        >>> members = [Assignment(repeat=0, fold=0, seed=0), Assignment(repeat=0, fold=1, seed=0)]
+        >>> unseen_stars(np.arange(1, 9) * 2**35, members, PRESETS["compact"]).sum(axis=0).tolist()
+        [1, 1, 1, 1, 1, 1, 1, 1]
     """
     return np.stack(
         [

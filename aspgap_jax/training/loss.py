@@ -122,6 +122,13 @@ def log_variance(log_sigma: Labels, label_error: Labels, cfg: LossForm) -> Label
 
     Returns:
         ln s_i^2, of the square of a scaled label.
+
+    Examples:
+        Errors of 3 and 4 add up to 5:
+
+        >>> ln_sigma = jnp.log(jnp.array([[4.0]]))
+        >>> round(float(jnp.exp(log_variance(ln_sigma, jnp.array([[3.0]]), LossForm()))[0, 0]), 3)
+        25.0
     """
     log_total = jnp.logaddexp(2.0 * jnp.log(label_error), 2.0 * log_sigma)
     if cfg.std_as_variance:
@@ -207,6 +214,10 @@ def kl_to_standard_normal(mean: PerLabel, variance: PerLabel) -> PerLabel:
 
     Returns:
         Nats, ``[label]``.
+
+    Examples:
+        >>> kl_to_standard_normal(jnp.array([0.0, 1.0]), jnp.array([1.0, 1.0])).tolist()
+        [0.0, 0.5]
     """
     return 0.5 * (variance + jnp.square(mean) - 1.0 - jnp.log(variance))
 

@@ -68,6 +68,14 @@ def recipe_of(cfg: Config) -> Recipe:
 
     Returns:
         A static argument of ``jit``: configs that differ in nothing else share a program.
+
+    Examples:
+        Trainings that differ in the weights of the loss alone share a compiled program:
+
+        >>> from dataclasses import replace
+        >>> cfg = Config()
+        >>> recipe_of(cfg) == recipe_of(replace(cfg, loss=replace(cfg.loss, l1=0.5)))
+        True
     """
     return Recipe(
         model=cfg.model,

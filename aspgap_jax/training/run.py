@@ -142,6 +142,11 @@ def load_stars(
     Raises:
         InputError: it cannot be read, a column has no finite value, a cut needs a
             column that it lacks, or no star is left after a cut.
+
+    Examples:
+        >>> stars = load_stars("sample", "giants")
+        >>> len(stars), stars.representation, stars.xp.shape[1]
+        (19686, 'sampled', 343)
     """
     stars = load_sample() if data == "sample" else read_training_store(Path(data))
     for what, values in (("xp", stars.xp), ("xp_error", stars.xp_error)):

@@ -12,6 +12,7 @@ import pytest
 from aspgap_jax import suite
 from aspgap_jax.catalogue.predictions import Predictions, read_predictions
 from aspgap_jax.cli import main
+from aspgap_jax.plots import style
 from support.external_files import (
     a23,
     galah,
@@ -58,8 +59,13 @@ FILES: dict[str, Callable[[Path, Predictions], Path]] = {
 
 
 def test_every_study_runs_on_real_stars(
-    sample_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sample_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Nobody looks at these: drawing takes most of the time.
+    monkeypatch.setattr(style, "DPI", 50)
     predictions = read_predictions(sample_run / "predictions.h5")
     files = {name: make(tmp_path / f"{name}.fits", predictions) for name, make in FILES.items()}
     files["kurucz"] = kurucz_network(tmp_path / "kurucz.npz")

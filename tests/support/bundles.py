@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aspgap_jax import labels, model
-from aspgap_jax.config import Config, Data, Model
+from aspgap_jax.config import Config, Data
 from aspgap_jax.prediction.assess import assess
 from aspgap_jax.prediction.batches import DEFAULT, star_batch
 from aspgap_jax.prediction.bundle import Bundle, BundleInfo, Networks
@@ -30,14 +30,12 @@ from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.inputs import as_chunk, release_of
 from aspgap_jax.survey.xp import WAVELENGTH
 from support.made_up import made_up_stars
+from support.tiny import TINY
 from support.xp_files import Row, star
 
-CFG = Config(
-    model=Model(
-        encoder=(6,), latent=7, hallucinator=(4,), xp_decoder=(4,), apogee_decoder=(4,), dropout=0.9
-    ),
-    data=Data(magnitude_exponent=0.4),
-)
+# Random weights of these few widths give labels that are not absurd.
+_NARROW = {"encoder": (6,), "latent": 7, "hallucinator": (4,), "xp_decoder": (4,)}
+CFG = replace(TINY, model=replace(TINY.model, **_NARROW, apogee_decoder=(4,), dropout=0.9))
 WHITENED = replace(CFG, data=Data(magnitude_exponent=0.4, representation="whitened", components=7))
 N_PIXELS = 9
 N_MEMBERS = 2

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aspgap_jax import model
-from aspgap_jax.config import Config, Data, Loss, Model, Optim, Training
+from aspgap_jax.config import Config, Loss, Optim, Training
 from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.device import Stars, to_device
 from aspgap_jax.preprocessing.folds import FoldRows
@@ -25,19 +25,12 @@ from aspgap_jax.training.pretraining import Pretrained
 from aspgap_jax.training.recipe import Hyper, recipe_of
 from aspgap_jax.training.step import EpochSummary, TrainState
 from support.made_up import made_up_stars
+from support.tiny import TINY
 
-CFG = Config(
-    model=Model(
-        encoder=(16,),
-        latent=8,
-        hallucinator=(8,),
-        xp_decoder=(8,),
-        apogee_decoder=(6,),
-        dropout=0.1,
-    ),
+CFG = replace(
+    TINY,
     loss=Loss(l1=0.01, kl=20.0),
     optim=Optim(learning_rate=1e-2, schedule="plateau", plateau_factor=0.3, plateau_patience=2),
-    data=Data(magnitude_exponent=0.4),
     train=Training(epochs=40, batch_size=30, patience=8, noise=1.0),
 )
 """Every term of the loss is on, and so are dropout and noise."""

@@ -28,12 +28,10 @@ from aspgap_jax.training.spectra_batches import (
     read_batches,
     training_count,
 )
+from support.tiny import TINY
 
 N_SPECTRA = 300
-CFG = Config(
-    model=Model(apogee_decoder=(8,), dropout=0.1),
-    pretrain=Pretrain(epochs=3, batch_size=40, snr=50.0),
-)
+CFG = replace(TINY, pretrain=Pretrain(epochs=3, batch_size=40, snr=50.0))
 
 
 def made_up(n_splits: int = 2, n_pixels: int = 20) -> tuple[np.ndarray, np.ndarray]:

@@ -19,13 +19,8 @@ from aspgap_jax.apstar import N_PIXELS, in_chips
 from aspgap_jax.catalogue.predictions import read_predictions
 from aspgap_jax.cli import main
 from aspgap_jax.config import (
-    Config,
     CrossValidation,
-    Data,
     Execution,
-    Model,
-    Pretrain,
-    Training,
     to_json,
 )
 from aspgap_jax.errors import InputError
@@ -41,23 +36,14 @@ from aspgap_jax.training.step import EpochSummary, TrainState
 from support.bundles import mixture, predicted_by_hand
 from support.cannon_files import made_up_cannon
 from support.made_up import made_up_stars, quick_spectra
+from support.tiny import TINY
 
-CFG = Config(
-    model=Model(
-        encoder=(16,),
-        latent=8,
-        hallucinator=(4,),
-        xp_decoder=(8,),
-        apogee_decoder=(4,),
-        dropout=0.1,
-    ),
-    data=Data(magnitude_exponent=0.4),
-    train=Training(epochs=6, batch_size=64, patience=6),
-    pretrain=Pretrain(n_spectra=20, epochs=2, batch_size=8),
+CFG = replace(
+    TINY,
+    model=replace(TINY.model, hallucinator=(4,), xp_decoder=(8,), apogee_decoder=(4,)),
+    pretrain=replace(TINY.pretrain, n_spectra=20),
     cv=CrossValidation(seeds=2),
 )
-
-
 ALWAYS = Execution(devices=1, checkpoint_seconds=0.0)
 """Save after every epoch."""
 
