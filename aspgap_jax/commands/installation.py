@@ -23,6 +23,7 @@ class Doctor:
     """
 
     def run(self) -> int:
+        """Examine the installation; 1 where something does not work."""
         from aspgap_jax.suite.installation import examine, report
 
         text, works = report(examine())
@@ -49,6 +50,7 @@ class InstrumentMatrix:
     overwrite: Overwrite = False
 
     def run(self) -> int:
+        """Write the matrix."""
         check_new(self.out, overwrite=self.overwrite)
         from aspgap_jax.survey.xp.instrument import Instrument, instrument_model, write_instrument
 

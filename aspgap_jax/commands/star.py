@@ -37,7 +37,12 @@ class Card:
     overwrite: Overwrite = False
 
     def run(self) -> int:
-        """Draw the page."""
+        """Draw the page.
+
+        Raises:
+            InputError: the spectra cannot be used, or the file is no picture or may not be
+            replaced.
+        """
         if self.out is not None:
             check_new(self.out, overwrite=self.overwrite)
             if self.out.suffix.lower() not in (".png", ".pdf"):

@@ -24,6 +24,12 @@ SHOWN = 10
 def strangest_stars(inputs: Inputs) -> Result:
     """The stars of a run whose spectra are farthest from the domain, by networks unseen.
 
+    Args:
+        inputs: of a finished run.
+
+    Returns:
+        Figures, numbers and notes for the report.
+
     Raises:
         Missing: the run has no bundle, not its stars, or no network that has not seen them.
     """
