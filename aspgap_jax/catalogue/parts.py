@@ -27,6 +27,7 @@ from aspgap_jax.errors import InputError
 from aspgap_jax.files.access import unreadable
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.files.locks import guarded
+from aspgap_jax.files.records import Account, InputRecord
 from aspgap_jax.survey.folders import Found, find_files, without_spectra
 
 __all__ = [
@@ -58,19 +59,10 @@ COUNTS = (
 
 
 @dataclass(frozen=True)
-class PartRecord:
+class PartRecord(InputRecord):
     """What became of one input file.
 
     Attributes:
-        file: its path, as it was given.
-        part: name of its part.
-        status: ``done``, ``skipped`` (its part was complete), ``failed``, ``left`` (to
-            another process, which predicts it at the moment), ``shared`` (the same, by
-            another task of the job step) or ``foreign`` (a table without XP spectra in a
-            folder).
-        path: its path, absolute and without links; ``sample`` of the real sample.
-        size: bytes of the file.
-        digest: of its content, see :class:`aspgap_jax.files.identity.Content`.
         settings: what the labels depend on besides the file.
         read: rows of the file, as far as it could be read.
         predicted: rows with labels.
@@ -80,16 +72,8 @@ class PartRecord:
         unpredicted: rows of the part without labels.
         reasons: of the rows without labels, how many have each of the flags that say why.
         damaged: rows that are not in the part; all of them if the file failed.
-        problems: why the file failed, or the first damaged rows.
-        notes: what else is worth saying of the file.
     """
 
-    file: str
-    part: str
-    status: str
-    path: str = ""
-    size: int = 0
-    digest: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     read: int = 0
     predicted: int = 0
@@ -99,8 +83,6 @@ class PartRecord:
     unpredicted: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
     damaged: int = 0
-    problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
     @property
     def failed(self) -> int:
@@ -129,25 +111,14 @@ class PartRecord:
 
 
 @dataclass(frozen=True)
-class Predicted:
+class Predicted(Account[PartRecord]):
     """The account of a prediction; ``str`` gives what a user wants to read.
 
     Attributes:
-        files: one record a file.
         manifest: the file that holds all of this; ``None`` when merged from several.
     """
 
-    files: tuple[PartRecord, ...]
     manifest: Path | None = None
-
-    def total(self, name: str) -> int:
-        """Sum of a count over all files."""
-        return int(sum(getattr(record, name) for record in self.files))
-
-    def with_status(self, *statuses: str) -> tuple[PartRecord, ...]:
-        """The files that are ``done``, ``skipped``, ``failed``, ``left``, ``shared`` or
-        ``foreign``."""
-        return tuple(record for record in self.files if record.status in statuses)
 
     @property
     def complete(self) -> bool:

@@ -55,28 +55,27 @@ Belongs = Callable[[str, Input], bool | None]
 """Whether the part of a name was made from an input; ``None`` where there is no such part."""
 
 
-def content_of(path: Path) -> Content:
+def content_of(path: Path) -> Content | None:
     """Size and digest of a file.
 
     Args:
         path: of the file.
 
     Returns:
-        The size in bytes, and a digest of all of it or, of a large file, of blocks of it and its
-        time of change.
-
-    Raises:
-        OSError: it cannot be read.
+        ``None`` where it cannot be read, of which its reader will tell.
     """
-    status = path.stat()
-    with path.open("rb") as file:
-        if status.st_size <= WHOLE:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return Content(status.st_size, f"sha256:{digest}")
-        blocks = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode())
-        for number in range(BLOCKS):
-            file.seek(number * (status.st_size - BLOCK) // (BLOCKS - 1))
-            blocks.update(file.read(BLOCK))
+    try:
+        status = path.stat()
+        with path.open("rb") as file:
+            if status.st_size <= WHOLE:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                return Content(status.st_size, f"sha256:{digest}")
+            blocks = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode())
+            for number in range(BLOCKS):
+                file.seek(number * (status.st_size - BLOCK) // (BLOCKS - 1))
+                blocks.update(file.read(BLOCK))
+    except OSError:
+        return None
     return Content(status.st_size, f"blocks:{blocks.hexdigest()}")
 
 

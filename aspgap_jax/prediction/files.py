@@ -34,6 +34,7 @@ from aspgap_jax.config import PredictOptions
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.identity import Content, Input, claim_part, content_of, name_parts
 from aspgap_jax.files.locks import Holder, locked
+from aspgap_jax.files.records import skipped
 from aspgap_jax.prediction.batches import (
     DEFAULT,
     BatchLabeller,
@@ -241,33 +242,18 @@ def bundle_fingerprint(bundle: Bundle, info: BundleInfo) -> str:
 def _belongs(out: Path, name: str, source: Input) -> bool | None:
     """Whether a part was made from a source; ``None`` where there is no part."""
     kept = read_part_record(out / name)
-    if kept is None:
-        return None
-    if kept.path != source.path and _is_gone(kept.path):
-        # The file may have been moved: then it is known by its content.
-        return (kept.size, kept.digest) == _content(Path(source.path))
-    return kept.path == source.path
+    return None if kept is None else kept.is_of(source)
 
 
 def _tables(path: Path) -> str:
     """What is in a table, or in the tables of a folder, as text."""
-    contents = [content_of(file) for file in find_files([path]).files if file.is_file()]
+    files = [file for file in find_files([path]).files if file.is_file()]
+    # Of one that cannot be read its reader will tell.
+    contents = [content for file in files if (content := content_of(file)) is not None]
     if len(contents) == 1:
         return contents[0].digest
     digest = hashlib.sha256("".join(each.digest for each in contents).encode()).hexdigest()
     return f"{len(contents)} files: {digest}"
-
-
-def _is_gone(path: str) -> bool:
-    return Path(path).is_absolute() and not Path(path).exists()
-
-
-def _content(path: Path) -> Content | None:
-    """What is in a file; ``None`` where it cannot be read, of which its reader will tell."""
-    try:
-        return content_of(path)
-    except OSError:
-        return None
 
 
 def _complete(task: FileTask, settings: dict[str, Any]) -> PartRecord | None:
@@ -286,15 +272,8 @@ def _complete(task: FileTask, settings: dict[str, Any]) -> PartRecord | None:
             f"{task.part}: was predicted with another {other}; choose another --out, or delete "
             f"that folder"
         )
-    if (kept.size, kept.digest) != _content(task.source.path):
-        return None
-    return dataclasses.replace(
-        kept,
-        status="skipped",
-        file=str(task.source.path),
-        path=task.source.key.path,
-        notes=(f"was {kept.path}",) if kept.path != task.source.key.path else (),
-    )
+    path = task.source.path
+    return skipped(kept, path, task.source.key) if kept.has_content_of(path) else None
 
 
 def _read(
@@ -346,7 +325,7 @@ def _read_file(
             shown.append(f"{row}; left out")
 
     failure, foreign = "", False
-    content = _content(task.source.path) or Content(0, "")
+    content = content_of(task.source.path) or Content(0, "")
     try:
         for chunk in read_source(
             task.source,

@@ -31,6 +31,7 @@ from aspgap_jax.files import atomic, locks
 from aspgap_jax.files.atomic import remove_stale
 from aspgap_jax.files.identity import Content, Input, claim_part, content_of, name_parts
 from aspgap_jax.files.locks import Holder, locked, release
+from aspgap_jax.files.records import skipped
 from aspgap_jax.runtime.interruption import Interruption, Preempted, interruptible
 from aspgap_jax.survey.folders import Found, find_files
 from aspgap_jax.survey.xp import CHUNK_SIZE, BadRow, read_xp
@@ -201,28 +202,23 @@ class _Task:
         return Input(self.source.name, str(self.source.resolve()))
 
 
-def _belongs(out: Path, name: str, source: Input) -> bool | None:
-    """Whether a part was made from a source; ``None`` where there is no part."""
-    kept = read_record(out / name)
+def _kept(part: Path) -> FileRecord | None:
+    """The record that a part carries; ``None`` where there is no such part."""
+    kept = read_record(part)
     if kept is None:
         return None
     if set(kept) != {field.name for field in fields(FileRecord)}:
         raise InputError(
-            f"{out / name}: was written by another version of aspgap, which does not say from "
+            f"{part}: was written by another version of aspgap, which does not say from "
             f"which file; choose another --out"
         )
-    if kept["path"] != source.path and not Path(kept["path"]).exists():
-        # The file may have been moved: then it is known by its content.
-        return (kept["size"], kept["digest"]) == _content(Path(source.path))
-    return bool(kept["path"] == source.path)
+    return FileRecord(**kept | {name: tuple(kept[name]) for name in ("problems", "notes")})
 
 
-def _content(path: Path) -> Content | None:
-    """What is in a file; ``None`` where it cannot be read, of which its reader will tell."""
-    try:
-        return content_of(path)
-    except OSError:
-        return None
+def _belongs(out: Path, name: str, source: Input) -> bool | None:
+    """Whether a part was made from a source; ``None`` where there is no part."""
+    kept = _kept(out / name)
+    return None if kept is None else kept.is_of(source)
 
 
 def _checksums(sources: Sequence[Path]) -> dict[Path, str]:
@@ -244,14 +240,10 @@ def _checksums(sources: Sequence[Path]) -> dict[Path, str]:
 
 def _complete(task: _Task) -> FileRecord | None:
     """The record of a part that was made from this very file, else ``None``."""
-    kept = read_record(task.part)
-    if kept is None or (kept["md5"], kept.get("release", "")) != (task.md5, task.release):
+    kept = _kept(task.part)
+    if kept is None or (kept.md5, kept.release) != (task.md5, task.release):
         return None
-    if (kept["size"], kept["digest"]) != _content(task.source):
-        return None
-    moved = (f"was {kept['path']}",) if kept["path"] != task.key.path else ()
-    kept |= {"status": "skipped", "file": str(task.source), "path": task.key.path, "notes": moved}
-    return FileRecord(**kept | {"problems": tuple(kept["problems"])})
+    return skipped(kept, task.source, task.key) if kept.has_content_of(task.source) else None
 
 
 def _here(tasks: Sequence[_Task]) -> Generator[FileRecord, None, None]:
@@ -395,7 +387,7 @@ def _write_part(task: _Task) -> FileRecord:
 
     if task.md5:
         _check_md5(task)
-    content = _content(task.source) or Content(0, "")
+    content = content_of(task.source) or Content(0, "")
     replaced = read_record(task.part) is not None
     notes: list[str] = []
     chunks = read_xp(

@@ -11,6 +11,7 @@ import numpy as np
 
 from aspgap_jax.files.atomic import write_text
 from aspgap_jax.files.locks import guarded
+from aspgap_jax.files.records import Account, InputRecord
 from aspgap_jax.survey.folders import without_spectra
 from aspgap_jax.survey.xp.store import read_ids
 
@@ -20,18 +21,10 @@ MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
-class FileRecord:
+class FileRecord(InputRecord):
     """What became of one input file.
 
     Attributes:
-        file: its path, as it was given.
-        part: name of the part in the store.
-        status: ``done``, ``skipped`` (its part was complete), ``failed``, ``left`` (to
-            another process, which ingests it at the moment) or ``foreign`` (a table without
-            XP spectra in a folder).
-        path: its path, absolute and without links.
-        size: bytes of the file.
-        digest: of its content, see :class:`aspgap_jax.files.identity.Content`.
         md5: its checksum where ``_MD5SUM.txt`` lists the file, else empty.
         rows: rows of the file; 0 if it failed.
         stored: rows in the part.
@@ -40,17 +33,9 @@ class FileRecord:
         without_bp: stored rows that have no BP spectrum.
         without_rp: stored rows that have no RP spectrum.
         masked: values (coefficients or fluxes) of stored bands that are not finite.
-        problems: why the file failed, or the first damaged rows.
         release: Gaia release given by the user; empty: as the file says.
-        notes: what else is worth saying of the file.
     """
 
-    file: str
-    part: str
-    status: str
-    path: str = ""
-    size: int = 0
-    digest: str = ""
     md5: str = ""
     rows: int = 0
     stored: int = 0
@@ -59,9 +44,7 @@ class FileRecord:
     without_bp: int = 0
     without_rp: int = 0
     masked: int = 0
-    problems: tuple[str, ...] = ()
     release: str = ""
-    notes: tuple[str, ...] = ()
 
 
 STATUSES = ("done", "skipped", "failed", "left", "foreign")
@@ -69,28 +52,18 @@ COUNTS = ("rows", "stored", "bad", "duplicates", "without_bp", "without_rp", "ma
 
 
 @dataclass(frozen=True)
-class Ingested:
+class Ingested(Account[FileRecord]):
     """The result of :func:`ingest`; ``str`` gives what a user wants to read.
 
     Attributes:
-        files: one record a file, in the order given.
         repeated: source ids that stand in more than one part; they are kept.
         manifest: the file that holds all of this.
         remarks: what was left out of the folders that were given, one line each.
     """
 
-    files: tuple[FileRecord, ...]
     repeated: int
     manifest: Path
     remarks: tuple[str, ...] = ()
-
-    def total(self, name: str) -> int:
-        """Sum of a count over all files."""
-        return int(sum(getattr(record, name) for record in self.files))
-
-    def with_status(self, *statuses: str) -> tuple[FileRecord, ...]:
-        """The files that are ``done``, ``skipped``, ``failed``, ``left`` or ``foreign``."""
-        return tuple(record for record in self.files if record.status in statuses)
 
     def __str__(self) -> str:
         counts = {status: len(self.with_status(status)) for status in STATUSES}
