@@ -50,10 +50,11 @@ _MASSES = np.array([element.mass for element in ELEMENTS], np.float32)
 def temperature_at(
     depth: Float[Array, " layer"], teff: Float[Array, ""], calibration: Constants
 ) -> PerLayer:
-    """Temperature (K) of Eddington's grey atmosphere, Teff [3/4 (tau_R + 2/3)]^(1/4).
+    """Temperature (K) of Eddington's grey atmosphere, Teff [3/4 (tau_R + 2/3)]^(1/4), nearly.
 
     tau_R, the Rosseland optical depth, is ``opacity_ratio`` times ``depth``: the
-    opacity at 1.6 micron is the smallest of the spectrum.
+    opacity at 1.6 micron is the smallest of the spectrum. What lines change in the
+    structure (they cool the surface and warm what is below) is calibrated.
 
     Args:
         depth: reference optical depth, at 1.6 micron.
@@ -64,7 +65,16 @@ def temperature_at(
         K, a layer each.
     """
     rosseland = calibration.opacity_ratio * depth
-    return teff * (0.75 * (rosseland + 2.0 / 3.0)) ** 0.25
+    log_depth = jnp.log10(depth)
+    shapes = jnp.stack(
+        [
+            jnp.exp(-jnp.sqrt(depth / 0.05)),
+            jnp.exp(-0.5 * ((log_depth + 1.5) / 0.7) ** 2),
+            jnp.exp(-0.5 * (log_depth / 0.7) ** 2),
+        ]
+    )
+    grey = teff * (0.75 * (rosseland + 2.0 / 3.0)) ** 0.25
+    return jnp.asarray(grey * (1.0 + calibration.temperature @ shapes))
 
 
 def continuous_opacity(

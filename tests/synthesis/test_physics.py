@@ -17,6 +17,7 @@ from aspgap_jax.synthesis import (
     profiles,
 )
 from aspgap_jax.synthesis.atmosphere import DEPTH, atmosphere, continuous_opacity
+from aspgap_jax.synthesis.calibration import TERMS
 from aspgap_jax.synthesis.grid import (
     LIGHT_SPEED,
     OVERSAMPLING,
@@ -120,6 +121,7 @@ def test_line_strengths_follow_boltzmann(lines: LineList) -> None:
             CALIBRATION.log_isotope[lines.isotope[high]]
             - CALIBRATION.log_isotope[lines.isotope[low]]
         )
+        isotopes += float(CALIBRATION.line_strength[high] - CALIBRATION.line_strength[low])
         np.testing.assert_allclose(strength[:, high] / strength[:, low], ratio * 10**isotopes, 1e-3)
 
 
@@ -192,6 +194,27 @@ def test_carbon_and_nitrogen_ignore_alpha_and_oxygen_does_not() -> None:
 
 
 # --- the atmosphere --------------------------------------------------------------------------
+
+
+def test_usual_abundances_are_trends_beside_the_labels() -> None:
+    """By hand, element by element; beyond the calibrated labels they stay as at the edge."""
+    trends = np.random.default_rng(0).normal(size=(len(ELEMENTS), len(TERMS))) * 0.1
+    star = np.array([4350.0, 2.5, -0.5, 0.2])
+    found = chemistry.usual_abundances(
+        jnp.asarray(star, jnp.float32), jnp.asarray(trends, jnp.float32)
+    )
+    plain = np.asarray(chemistry.abundances(jnp.float32(-0.5), jnp.float32(0.2)), np.float64)
+    for row, element in enumerate(ELEMENTS):
+        shift = trends[row] @ [1.0, -0.5 + 0.3, 0.2 - 0.05, 2.5 - 2.0, (4350.0 - 4600.0) / 500.0]
+        expected = plain[row] * (1.0 if element.symbol in ("H", "He") else 10.0**shift)
+        np.testing.assert_allclose(found[row], expected, rtol=1e-4)
+    hot, hotter = (
+        chemistry.usual_abundances(
+            jnp.asarray([t, 2.5, -0.5, 0.2]), jnp.asarray(trends, jnp.float32)
+        )
+        for t in (5100.0, 6000.0)
+    )
+    np.testing.assert_allclose(hot, hotter, rtol=1e-6)
 
 
 def test_atmosphere_is_in_hydrostatic_equilibrium() -> None:
