@@ -410,30 +410,36 @@ PAPER = Config(
 
 # Lambda_1 is not stated either. It is 0: a small one changes nothing that can be
 # measured on the sample (experiments/studies/choices_study.py).
+# Hallucinated spectra are made of 14 components: a quadratic function of four labels has no
+# more. The priors are as large as leaves the labels of the second branch what they are.
 COMPACT = Config(
-    loss=Loss(kl=KL_OVER_N * 8_860),  # N: a training fold of the sample's giants
+    model=Model(hallucinator_basis=14),
+    # N: a training fold of the sample's giants
+    loss=Loss(kl=KL_OVER_N * 8_860, prior=0.2),
     optim=Optim(schedule="cosine", clip_norm=1.0),
     data=Data(magnitude_exponent=0.4),
     train=Training(epochs=100, batch_size=256, patience=30),
-    pretrain=Pretrain(n_spectra=2048),
+    pretrain=Pretrain(n_spectra=2048, snr=300.0),
     cv=CrossValidation(seeds=2),
 )
 
-# Deep, and on partly whitened spectra. The hallucinator has a small say; the penalties none.
+# Deep, and on partly whitened spectra. The hallucinator has a small say; the penalties of the
+# weights and of chi have none.
 BEST = Config(
     model=Model(
         encoder=(512,) * 5,
         latent=512,
+        hallucinator_basis=14,
         xp_decoder=(512,),
         dropout=0.15,
         activation="silu",
         init_weights="he",
     ),
-    loss=Loss(alpha_xp=0.95, alpha_apogee=0.05),
+    loss=Loss(alpha_xp=0.95, alpha_apogee=0.05, prior=0.02),
     optim=Optim(schedule="cosine", clip_norm=1.0, weight_decay=1e-2, decoupled=True),
     data=Data(magnitude_exponent=0.4, representation="whitened"),
     train=Training(epochs=100, batch_size=256, patience=100),
-    pretrain=Pretrain(n_spectra=2048),
+    pretrain=Pretrain(n_spectra=2048, snr=300.0),
 )
 
 DEFAULT_PRESET = "best"

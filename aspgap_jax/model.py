@@ -229,9 +229,14 @@ def init(key: jax.Array, cfg: Model, *, n_xp: int, n_pixels: int) -> Params:
     """
     keys = jax.random.split(key, 3)
     latents = jnp.zeros((1, cfg.latent))
+    hallucinating = hallucinator(cfg, n_pixels).init(keys[1], latents)
+    if cfg.hallucinator_basis is not None:
+        # Every spectrum begins as the mean one: what changes no label is never stirred up.
+        last = hallucinating["params"][f"Dense_{len(cfg.hallucinator)}"]
+        last["kernel"] = jnp.zeros_like(last["kernel"])
     return Params(
         encoder=encoder(cfg).init(keys[0], jnp.zeros((1, n_xp))),
-        hallucinator=hallucinator(cfg, n_pixels).init(keys[1], latents),
+        hallucinator=hallucinating,
         xp_decoder=xp_decoder(cfg).init(keys[2], latents),
     )
 

@@ -288,3 +288,14 @@ def test_without_a_basis_nothing_is_penalised() -> None:
     params = model.init(jax.random.key(0), SMALL, n_xp=9, n_pixels=11)
     decoder = model.init_apogee_decoder(jax.random.key(1), SMALL, n_pixels=11)
     assert not model.apply(SMALL, params, decoder, jnp.ones((3, 9))).penalty.any()
+
+
+def test_with_a_basis_every_spectrum_begins_as_the_mean() -> None:
+    cfg = replace(SMALL, hallucinator_basis=3)
+    decoder = model.init_apogee_decoder(jax.random.key(1), cfg, n_pixels=11)
+    decoder = with_made_up_basis(decoder, 3, 11)
+    params = model.init(jax.random.key(0), cfg, n_xp=9, n_pixels=basis.width(decoder))
+    latents = model.encode(cfg, params, jax.random.normal(jax.random.key(2), (5, 9)))
+    flux = model.hallucinate(cfg, params, decoder, latents)
+    mean = 1.0 - np.asarray(decoder["basis"]["mean"])
+    np.testing.assert_allclose(flux, np.tile(mean, (5, 1)), rtol=1e-6)

@@ -1,7 +1,7 @@
 """The bundle that comes with the package: trained on the real sample, with its card.
 
 Trains folds of the sample's stars of every kind (selection `broad`), keeps all
-members as one ensemble, leaves out what only a hallucinated spectrum needs, and
+members as one ensemble with what of their hallucinators makes spectra, and
 writes aspgap_jax/data/released with its card. What the card states is computed here,
 out of fold. The same command goes on where it was interrupted, and gives the same
 bundle again on the same machine.
@@ -34,7 +34,11 @@ from aspgap_jax.prediction.assess import fit_magnitudes
 from aspgap_jax.prediction.bundle import (
     Bundle,
     BundleInfo,
+    Hallucinator,
+    hallucinator_of,
     load_bundle,
+    load_hallucinator,
+    load_networks,
     released_bundle,
     save_bundle,
 )
@@ -225,12 +229,20 @@ def refitted(options: Release) -> tuple[Bundle, BundleInfo, TrainingSet]:
     return bundle._replace(calibration=calibration, correlation=correlation), info, stars
 
 
+def kept_hallucinator(options: Release) -> Hallucinator | None:
+    """That of the run, or at a refit what the bundle has."""
+    if options.refit:
+        has_one = (options.out / "hallucinator").is_dir()
+        return load_hallucinator(options.out) if has_one else None
+    return hallucinator_of(load_networks(options.work)[0])
+
+
 def main() -> None:
     """Train, and write bundle and card."""
     options = tyro.cli(Release, description=__doc__)
     made = refitted(options) if options.refit else train(options.work, settings(options))
     bundle, info, stars = made
-    save_bundle(options.out, bundle, info)
+    save_bundle(options.out, bundle, info, hallucinator=kept_hallucinator(options))
     size = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
     if size > MAX_BYTES:
         raise InputError(f"{options.out}: {size:,} bytes, more than {MAX_BYTES:,}: fewer members")
