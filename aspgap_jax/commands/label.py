@@ -83,7 +83,8 @@ class LabelCommand:
         say(found.lines)
         columns = {spec.name: found.columns[spec.name] for spec in found.specs}
         if self.show:
-            print(format_stars({name: values[: self.show] for name, values in columns.items()}))
+            first = {name: values[: self.show] for name, values in columns.items()}
+            print(format_stars(first, predictor.info.config.labels))
         known = int((columns[REASON.name] == "").sum())
         print(f"{known:,} of {len(columns[REASON.name]):,} stars have labels")
         if self.out is not None:

@@ -38,7 +38,8 @@ class AspGap:
     Args:
         preset: the settings, a key of :data:`aspgap_jax.config.PRESETS`; by default that of
             ``aspgap train``.
-        config: all settings, instead of a preset.
+        config: all settings, instead of a preset; :func:`aspgap_jax.config.with_labels` makes
+            one for other labels.
         select: which of the stars to train on, a key of
             :data:`aspgap_jax.preprocessing.selection.SELECTIONS`.
         out: folder of the run; training into the same folder goes on where it was
@@ -113,10 +114,16 @@ class AspGap:
         else:
             if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.names is None:
                 found = stars_of_arrays(
-                    X, y, xp_error=xp_error, y_error=y_error, g_mag=g_mag, source_id=source_id
+                    X,
+                    y,
+                    xp_error=xp_error,
+                    y_error=y_error,
+                    g_mag=g_mag,
+                    source_id=source_id,
+                    wanted=self.config.labels,
                 )
             else:
-                found = stars_of_table(X, y, y_error)
+                found = stars_of_table(X, y, y_error, self.config.labels)
             for note in found.notes:
                 warnings.warn(note, stacklevel=2)
             data = str(_kept(folder, found.stars))

@@ -10,14 +10,14 @@ import numpy as np
 from astropy import units
 from jaxtyping import Float
 
-from aspgap_jax import labels
 from aspgap_jax.errors import InputError
-from aspgap_jax.labels import Label
+from aspgap_jax.labels import LABELS, Label
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.inputs import read_given
 from aspgap_jax.survey.sentinels import kind_of, without_sentinels
 from aspgap_jax.survey.xp import WAVELENGTH, BadRow, XPChunk
 from aspgap_jax.survey.xp.cells import scalar_cells
+from aspgap_jax.survey.xp.chunk import BASES
 from aspgap_jax.survey.xp.memory import InMemory, in_memory
 from aspgap_jax.survey.xp.names import Names
 
@@ -42,7 +42,9 @@ class StarsGiven(NamedTuple):
     notes: tuple[str, ...]
 
 
-def stars_of_table(table: Any, y: Any = None, y_error: Any = None) -> StarsGiven:
+def stars_of_table(
+    table: Any, y: Any = None, y_error: Any = None, wanted: Sequence[Label] = LABELS
+) -> StarsGiven:
     """The stars of a table, whose spectra are read as prediction reads them.
 
     Args:
@@ -51,6 +53,7 @@ def stars_of_table(table: Any, y: Any = None, y_error: Any = None) -> StarsGiven
             a table with columns of these names. ``None``: columns of ``table``.
         y_error: their 1-sigma errors: such an array, or one number a label. ``None``: columns
             ``e_teff``, ``teff_err`` or ``teff_error``, beside the labels.
+        wanted: the labels, in order.
 
     Returns:
         All stars that can be read.
@@ -82,7 +85,7 @@ def stars_of_table(table: Any, y: Any = None, y_error: Any = None) -> StarsGiven
     if bad:
         notes.append(f"{len(bad):,} of {len(begun):,} rows are left out; the first: {bad[0]}")
     columns = NumberColumns(given, TABLE, notes)
-    values = _labels_of(columns, y, y_error, notes)
+    values = _labels_of(columns, y, y_error, wanted, notes)
     further = {name: columns.find((name,)) for name in FURTHER}
     first = np.sort(np.unique(chunk.source_id, return_index=True)[1])
     if len(first) < len(chunk):
@@ -100,7 +103,10 @@ def stars_of_table(table: Any, y: Any = None, y_error: Any = None) -> StarsGiven
         representation=chunk.representation,
         wavelength=chunk.wavelength,
         columns={n: v[rows].astype(np.float32) for n, v in further.items() if v is not None},
+        release=chunk.release,
+        n_bp=chunk.n_bp or BASES,
         provenance={"labels": "given in memory"},
+        label_table=tuple(wanted),
     )
     return StarsGiven(stars, tuple(f"{TABLE}: {note}" for note in notes))
 
@@ -113,6 +119,7 @@ def stars_of_arrays(
     y_error: Any,
     g_mag: Float[np.ndarray, " star"] | None,
     source_id: Any = None,
+    wanted: Sequence[Label] = LABELS,
 ) -> StarsGiven:
     """The stars of arrays.
 
@@ -123,6 +130,7 @@ def stars_of_arrays(
         y_error: of the labels, likewise.
         g_mag: Gaia G, mag.
         source_id: by which folds are told apart; row numbers by default.
+        wanted: the labels, in order.
 
     Returns:
         All stars.
@@ -140,7 +148,7 @@ def stars_of_arrays(
             found = "missing" if values is None else f"of the shape {np.shape(values)}"
             raise InputError(f"{name} is {found}; pass an array of the shape {shape}")
     sampled = xp.shape[1] == len(WAVELENGTH)
-    values = _labels_of(None, y, y_error, [])
+    values = _labels_of(None, y, y_error, wanted, [])
     if len(values[0]) != count:
         raise InputError(
             f"{count:,} spectra and the labels of {len(values[0]):,} stars; pass as many"
@@ -158,6 +166,7 @@ def stars_of_arrays(
         representation="sampled" if sampled else "continuous",
         wavelength=WAVELENGTH if sampled else None,
         provenance={"labels": "given in memory"},
+        label_table=tuple(wanted),
     )
     return StarsGiven(stars, ())
 
@@ -206,13 +215,16 @@ def _factor(stated: str, unit: str, where: str) -> float:
 
 
 def _labels_of(
-    columns: NumberColumns | None, y: Any, y_error: Any, notes: list[str]
+    columns: NumberColumns | None,
+    y: Any,
+    y_error: Any,
+    wanted: Sequence[Label],
+    notes: list[str],
 ) -> tuple[Float[np.ndarray, "row label"], Float[np.ndarray, "row label"]]:
     """Labels and errors, a row a row of the table."""
-    wanted = labels.LABELS
     rows = None if columns is None else columns.rows
     if _is_array(y):
-        values = _array(y, "y", rows)
+        values = _array(y, "y", rows, wanted)
     else:
         if y is not None:
             columns = NumberColumns(in_memory(y, LABEL_TABLE), LABEL_TABLE, notes)
@@ -224,7 +236,7 @@ def _labels_of(
             )
         values = _stacked(columns, wanted, _names_of_label)
     if y_error is not None:
-        return values, _array(y_error, "y_error", len(values))
+        return values, _array(y_error, "y_error", len(values), wanted)
     if columns is None:
         raise InputError(
             "y_error is missing: pass the 1-sigma errors of the labels, an array or one number a "
@@ -247,6 +259,8 @@ def _stacked(
     found = []
     for row in wanted:
         values = columns.find(names(row), row.unit)
+        if values is None and names is _names_of_error and row.error is not None:
+            values = np.full(columns.rows, row.error)
         if values is None:
             raise InputError(
                 f"{columns.where}: no column {' or '.join(names(row))} [{row.unit}]; "
@@ -261,8 +275,9 @@ def _is_array(y: Any) -> bool:
     return plain or (isinstance(y, np.ndarray) and y.dtype.names is None)
 
 
-def _array(y: Any, name: str, rows: int | None) -> Float[np.ndarray, "row label"]:
-    wanted = labels.names()
+def _array(
+    y: Any, name: str, rows: int | None, wanted: Sequence[Label]
+) -> Float[np.ndarray, "row label"]:
     try:
         values = np.asarray(y, np.float64)
     except (TypeError, ValueError):
@@ -272,6 +287,6 @@ def _array(y: Any, name: str, rows: int | None) -> Float[np.ndarray, "row label"
     if values.ndim != 2 or values.shape[1] != len(wanted) or rows not in (None, len(values)):
         raise InputError(
             f"{name} has the shape {values.shape}; pass {'any' if rows is None else rows} rows of "
-            f"{', '.join(wanted)}"
+            f"{', '.join(row.name for row in wanted)}"
         )
     return values

@@ -180,3 +180,19 @@ def test_rows_that_are_lost_are_told(model: ag.AspGap) -> None:
     given = stars_of_table(table, y_error=[50.0, 0.1, 0.05, 0.03])
     np.testing.assert_allclose(given.stars.labels, made().labels[:6], rtol=1e-6)
     np.testing.assert_array_equal(given.stars.label_error[4], np.float32([50.0, 0.1, 0.05, 0.03]))
+
+
+def test_the_labels_are_those_of_the_config() -> None:
+    from aspgap_jax.training.stars_given import stars_of_table
+
+    carbon = next(row for row in labels.KNOWN if row.name == "c_fe")
+    wanted = (replace(carbon, error=0.05), labels.LABELS[0])
+    table = table_of(made())[:6]
+    table["C_FE"] = np.linspace(-0.2, 0.3, 6)
+    given = stars_of_table(table, wanted=wanted).stars
+    assert given.label_table == wanted
+    np.testing.assert_allclose(given.labels[:, 0], np.linspace(-0.2, 0.3, 6), rtol=1e-6)
+    np.testing.assert_array_equal(given.labels[:, 1], made().labels[:6, 0])
+    # One error for all stars, where the label table states it and the stars do not.
+    np.testing.assert_array_equal(given.label_error[:, 0], np.full(6, np.float32(0.05)))
+    np.testing.assert_array_equal(given.label_error[:, 1], made().label_error[:6, 0])
