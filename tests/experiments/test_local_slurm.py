@@ -116,7 +116,7 @@ def test_two_tasks_train_are_requeued_after_sigterm_and_resume(
     one_node = ["--nodes=1", "--ntasks-per-node=2", "--gpus-per-node=2"]
     sbatch = ["sbatch", "--parsable", *one_node, str(FOLDER / "multi_node.sbatch")]
     options = ["--select", "usable", "--config", settings, "--train.epochs", "150"]
-    given = {"PRESET": "compact", "DATA": made[1], "OUT": "run"}
+    given = {"PRESET": "", "DATA": made[1], "OUT": "run"}
     job = run([*sbatch, *options], tmp_path, environment, **given).strip()
     deadline = time.monotonic() + LIMIT_S
     log = tmp_path / f"aspgap-{job}.log"

@@ -60,7 +60,7 @@ BAD_ROWS = {
         ),
         "is missing",
     ),
-    "id of text": (lambda row: "Gaia DR3 " + row, "source_id is"),
+    "id of text": (lambda row: "Gaia DR2 " + row, "source_id is"),
     "negative id": (lambda row: "-" + row, "source_id is"),
     "id too large": (lambda row: "9" * 19 + row, "source_id is"),
     "binary": (lambda row: "\x00\x01\x02\n", "columns"),
