@@ -155,6 +155,8 @@ def setting_tables() -> str:
     for section in dataclasses.fields(config.Config):
         values = [getattr(config.PRESETS[name], section.name) for name in names]
         kind = type(values[0])
+        if not dataclasses.is_dataclass(kind):  # the label set, which has options of its own
+            continue
         meanings = field_docs(kind)
         rows = [
             (
