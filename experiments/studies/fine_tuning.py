@@ -7,8 +7,15 @@ trainings from scratch on as many stars, and on more. All are tested on the same
 the sample, which none has seen; every number of stars is drawn several times.
 
 Run: python experiments/studies/fine_tuning.py --out runs/fine-tuning
-Expect: a table of rms and MAD scatter over the draws, beside the spread of the label itself, and
-some ten minutes on an idle core.
+Expect: some ten minutes on an idle core. With --draws 2 --epochs 20 --few-epochs 250, rms and MAD
+scatter of [alpha/M] in dex, whose own spread is 0.118:
+
+- fine-tuned on 500 stars: 0.083 +- 0.008 and 0.064 +- 0.008;
+- from scratch on 500: 0.090 +- 0.012 and 0.071 +- 0.010;
+- from scratch on 2,000: 0.069 +- 0.001 and 0.047 +- 0.005;
+- from scratch on all 15,749: 0.061 and 0.038.
+
+So 500 stars do not reach what 2,000 do: networks trained for the other labels help a little.
 """
 
 from __future__ import annotations
