@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from tqdm import tqdm
 
+from aspgap_jax.catalogue.predictions import Predictions
+from aspgap_jax.columns import correlation_columns
 from aspgap_jax.config import Config, PredictOptions
 from aspgap_jax.labels import LABELS, LabelSet
 from aspgap_jax.prediction.batches import DEFAULT, label_options, star_batch
@@ -25,7 +27,7 @@ from aspgap_jax.preprocessing.folds import fold_of, unseen_stars
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.survey.inputs import as_chunk
 
-__all__ = ["fit_errors", "label_unseen", "out_of_fold"]
+__all__ = ["fit_errors", "label_unseen", "out_of_fold", "predictions_of"]
 
 BATCH = 4096
 
@@ -135,3 +137,37 @@ def fit_errors(
     calibration = fit_calibration(residual, raw, truth_error, ln_snr)
     sigma = np.asarray(calibrate(calibration, jnp.asarray(raw), jnp.asarray(found.ln_snr)))
     return calibration, fit_correlation(mean, residual, sigma, truth_error, table)
+
+
+def predictions_of(stars: TrainingSet, found: StarLabels, n_folds: int) -> Predictions:
+    """Labels of stars with what is measured of them, as a run and a study keep them.
+
+    Args:
+        stars: what was labelled; labels and their errors are the truth.
+        found: their labels, in the same order.
+        n_folds: parts into which the stars are split by their ids.
+
+    Returns:
+        One record a star, with synthetic G and correlations of errors as columns.
+    """
+    row, column = np.triu_indices(found.mean.shape[1], 1)
+    pairs = np.asarray(found.correlation)[:, row, column].T
+    names = (spec.name for spec in correlation_columns(stars.label_table))
+    return Predictions(
+        source_id=stars.source_id,
+        fold=fold_of(stars.source_id, n_folds),
+        prediction=np.asarray(found.mean),
+        sigma=np.asarray(found.sigma),
+        aleatoric=np.asarray(found.aleatoric),
+        epistemic=np.asarray(found.epistemic),
+        flags=np.asarray(found.flags),
+        truth=stars.labels,
+        truth_error=stars.label_error,
+        g_mag=stars.g_mag,
+        columns={
+            **stars.columns,
+            "g_synthetic": np.asarray(found.g_synthetic),
+            **dict(zip(names, pairs, strict=True)),
+        },
+        label_table=stars.label_table,
+    )

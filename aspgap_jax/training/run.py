@@ -39,7 +39,6 @@ import numpy as np
 from aspgap_jax import labels
 from aspgap_jax.apstar import N_PIXELS
 from aspgap_jax.catalogue.predictions import Predictions, read_predictions, write_predictions
-from aspgap_jax.columns import correlation_columns
 from aspgap_jax.config import Config, Execution
 from aspgap_jax.errors import InputError
 from aspgap_jax.files.atomic import write_text
@@ -53,12 +52,11 @@ from aspgap_jax.prediction.bundle import (
     load_bundle,
     save_bundle,
 )
-from aspgap_jax.prediction.labelling import StarLabels
-from aspgap_jax.prediction.out_of_fold import out_of_fold
+from aspgap_jax.prediction.out_of_fold import out_of_fold, predictions_of
 from aspgap_jax.preprocessing import folds
 from aspgap_jax.preprocessing.cuts import apply_cuts, format_cuts
 from aspgap_jax.preprocessing.device import to_device
-from aspgap_jax.preprocessing.folds import FoldRows, fold_of
+from aspgap_jax.preprocessing.folds import FoldRows
 from aspgap_jax.preprocessing.selection import training_selection
 from aspgap_jax.preprocessing.stars import TrainingSet
 from aspgap_jax.runtime import parallel, processes
@@ -443,7 +441,7 @@ def _cross_validate(folder: Path, settings: Settings, execution: Execution) -> P
         summary = {"facts": facts, "cuts": [list(cut) for cut in stars.cuts]}
         write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
         # Last: its presence says that the run is complete.
-        write_predictions(path, _predictions(stars, found, info.config))
+        write_predictions(path, predictions_of(stars, found, info.config.cv.folds))
 
     processes.by_main(predict)
     return read_predictions(path)
@@ -466,27 +464,3 @@ def parameter_count(networks: Networks) -> int:
     """Trainable parameters of one member."""
     n_members = networks.scalers.labels.centre.shape[0]
     return int(sum(leaf.size for leaf in jax.tree.leaves(networks.params)) // n_members)
-
-
-def _predictions(stars: TrainingSet, found: StarLabels, cfg: Config) -> Predictions:
-    row, column = np.triu_indices(found.mean.shape[1], 1)
-    pairs = np.asarray(found.correlation)[:, row, column].T
-    names = (spec.name for spec in correlation_columns(stars.label_table))
-    return Predictions(
-        source_id=stars.source_id,
-        fold=fold_of(stars.source_id, cfg.cv.folds),
-        prediction=np.asarray(found.mean),
-        sigma=np.asarray(found.sigma),
-        aleatoric=np.asarray(found.aleatoric),
-        epistemic=np.asarray(found.epistemic),
-        flags=np.asarray(found.flags),
-        truth=stars.labels,
-        truth_error=stars.label_error,
-        g_mag=stars.g_mag,
-        columns={
-            **stars.columns,
-            "g_synthetic": np.asarray(found.g_synthetic),
-            **dict(zip(names, pairs, strict=True)),
-        },
-        label_table=stars.label_table,
-    )

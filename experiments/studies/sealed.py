@@ -27,7 +27,7 @@ from aspgap_jax.catalogue.predictions import Predictions
 from aspgap_jax.config import PRESETS, CrossValidation
 from aspgap_jax.files.atomic import replace_file, write_text
 from aspgap_jax.prediction.labelling import StarLabels
-from aspgap_jax.prediction.out_of_fold import label_unseen
+from aspgap_jax.prediction.out_of_fold import label_unseen, predictions_of
 from aspgap_jax.preprocessing.cuts import left_after
 from aspgap_jax.preprocessing.folds import fold_of
 from aspgap_jax.preprocessing.selection import SELECTIONS
@@ -102,24 +102,7 @@ def networks(
     each = np.eye(len(info.members), dtype=bool)
     alone = [np.asarray(by(member).mean) - test.labels for member in each]
     found = by(np.ones(len(each), bool))
-    return predictions(test, found), found, alone
-
-
-def predictions(stars: TrainingSet, found: StarLabels) -> Predictions:
-    """Labels with what is known of their stars."""
-    return Predictions(
-        source_id=stars.source_id,
-        fold=fold_of(stars.source_id, N_FOLDS),
-        prediction=np.asarray(found.mean),
-        sigma=np.asarray(found.sigma),
-        aleatoric=np.asarray(found.aleatoric),
-        epistemic=np.asarray(found.epistemic),
-        flags=np.asarray(found.flags),
-        truth=stars.labels,
-        truth_error=stars.label_error,
-        g_mag=stars.g_mag,
-        columns=stars.columns,
-    )
+    return predictions_of(test, found, N_FOLDS), found, alone
 
 
 def competing(study: Study, known: TrainingSet, test: TrainingSet, name: str) -> np.ndarray:
